@@ -1,0 +1,177 @@
+"""The document's fields, their types and limits, as pydantic models; source of the published JSON Schema.
+
+These say what a document *may look like* (its shape), not what it means: validate.py judges that. Import
+this module late, pydantic costs at import. Optional fields may be absent or null; `[]` and `{}` are as good
+as absent. Names are checked here but kept as written: NFC is made in validate.py, so that pointers still
+name the keys of the user's text.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from wattle.definition import names
+from wattle.definition.signals import LARGEST, signal_number
+
+# Bounds on what one worker can hold, and so on the problems it can have (pydantic makes an object of each).
+MOST_MEMBERS = 100_000
+MOST_FIELDS = 100
+_TEN_YEARS_SECONDS = 315_360_000
+
+
+def _named(why_not: Callable[[str], str | None]) -> AfterValidator:
+    def check(name: str) -> str:
+        if reason := why_not(name):
+            raise PydanticCustomError("name", "{reason}", {"reason": reason})
+        return name
+
+    return AfterValidator(check)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def _signal(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise PydanticCustomError("signal_type", "must be the name of a signal or its number")
+    if (number := signal_number(value)) is None:
+        raise PydanticCustomError("signal", "is not a signal")
+    return number
+
+
+def _output_form(value: Any) -> str:
+    return "[path]" if isinstance(value, str) else "[object]"
+
+
+def _bounded(value: Any) -> Any:
+    """Before the members are looked at: a dict's `max_length` would be judged after them."""
+    if isinstance(value, (dict, list)) and len(value) > MOST_MEMBERS:
+        raise PydanticCustomError("too_long", f"must have at most {MOST_MEMBERS} members")
+    return value
+
+
+def _lengths(shortest: int, longest: int) -> dict[str, Any]:
+    return {"minLength": shortest, "maxLength": longest}
+
+
+_NAME_RULE = "1-128 characters, no '/', not only digits, no leading '-' or '.'"
+
+WorkflowName = Annotated[
+    str, _named(names.why_not_workflow), Field(description=_NAME_RULE, json_schema_extra=_lengths(1, 128))
+]
+WorkerName = Annotated[
+    str, _named(names.why_not_worker), Field(description=f"unique; {_NAME_RULE}", json_schema_extra=_lengths(1, 128))
+]
+PortName = Annotated[str, _named(names.why_not_port)]
+VariableName = Annotated[str, _named(names.why_not_variable)]
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # matching also refuses lone surrogates
+FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+VariableValue = Annotated[Text, BeforeValidator(_text, json_schema_input_type=str | int | float | bool)]
+Seconds = Annotated[float, Field(ge=0, le=_TEN_YEARS_SECONDS)]
+TimeLimit = Annotated[float, Field(gt=0, le=_TEN_YEARS_SECONDS)]
+Many = BeforeValidator(_bounded)
+Environment = Annotated[dict[VariableName, VariableValue], Field(max_length=MOST_MEMBERS), Many]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Small(_Part):
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MOST_FIELDS:
+            raise PydanticCustomError("too_long", f"must have at most {MOST_FIELDS} fields")
+        return value
+
+
+class RetryDocument(_Small):
+    """When a failed attempt is followed by another."""
+
+    limit: int | None = Field(None, ge=0, le=10_000, description="retries after the first attempt (default 0)")
+    delay_seconds: Seconds | None = Field(None, description="before the first retry (default 1)")
+    factor: float | None = Field(None, ge=1, le=100, description="each delay is the one before times this (default 2)")
+    max_delay_seconds: Seconds | None = Field(None, description="no delay is longer (default 300)")
+    jitter: float | None = Field(None, ge=0, le=1, description="share of the delay that is random (default 0)")
+
+
+class StopDocument(_Small):
+    """How a worker is asked to end."""
+
+    signal: Annotated[int, BeforeValidator(_signal, json_schema_input_type=str | int)] | None = Field(
+        None, description=f"name (TERM, SIGINT) or number (1-{LARGEST}); default TERM"
+    )
+    grace_seconds: Seconds | None = Field(None, description="after it everything gets SIGKILL (default 10)")
+    scope: Literal["group", "leader"] | None = Field(None, description="who gets the signal (default group)")
+
+
+class OutputDocument(_Small):
+    """A file that a worker writes."""
+
+    path: FilePath = Field(description="relative to the worker's working directory")
+    optional: bool | None = Field(None, description="true: the worker completes without it too")
+
+
+# The tags stand in pydantic's error locations; shape.py drops what is no key of the document.
+OutputValue = Annotated[
+    Annotated[FilePath, Tag("[path]")] | Annotated[OutputDocument, Tag("[object]")], Discriminator(_output_form)
+]
+
+
+class WorkerDocument(_Part):
+    """One command with named inputs and outputs."""
+
+    name: WorkerName
+    workflow_name: Text | None = Field(None, description="the workflow's name; filled in where absent")
+    command: Text = Field(description="what it means to /bin/sh", json_schema_extra={"minLength": 1})
+    args: Annotated[list[Text], Field(max_length=MOST_MEMBERS), Many] | None = Field(
+        None, description="further arguments, passed literally"
+    )
+    working_dir: FilePath | None = Field(None, description="relative to the workflow's; default the workflow's")
+    env_vars: Environment | None = Field(None, description="environment variables, over those of the workflow")
+    inputs: Annotated[dict[PortName, Text], Field(max_length=MOST_MEMBERS), Many] | None = Field(
+        None, description='{local name: "producer/output name"}'
+    )
+    outputs: Annotated[dict[PortName, OutputValue], Field(max_length=MOST_MEMBERS), Many] | None = Field(
+        None, description="{output name: path, or {path, optional}}"
+    )
+    depends_on: Annotated[list[Text], Field(max_length=MOST_MEMBERS), Many] | None = Field(
+        None, description="names of workers that must have completed, without a file between"
+    )
+    timeout_seconds: TimeLimit | None = Field(None, description="of one attempt, from its spawn; default none")
+    retry: RetryDocument | None = None
+    success_exit_codes: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(max_length=256)] | None = Field(
+        None, description="exit codes that count as completed (default 0)"
+    )
+    stop: StopDocument | None = None
+    priority: int | None = Field(
+        None, ge=-1_000_000_000, le=1_000_000_000, description="of workers that may start, higher first (default 0)"
+    )
+    stdout: Text | None = Field(None, description="name of the output that standard output is saved to")
+    capture_stdout: bool | None = Field(
+        None, description="false: never save standard output as the one output the worker did not write"
+    )
+
+
+class WorkflowHeader(_Part):
+    """A workflow without its workers."""
+
+    schema_: Any = Field(None, alias="$schema", description="for editors; ignored")
+    name: WorkflowName
+    description: Text | None = None
+    working_dir: FilePath | None = Field(None, description="default <data dir>/work/<workflow name>")
+    env_vars: Environment | None = Field(None, description="environment variables of every worker")
+    max_parallel: int | None = Field(None, ge=1, le=10_000, description="workers at one time in a run (default 10)")
+    timeout_seconds: TimeLimit | None = Field(None, description="of a run, wall time from its start; default none")
+
+
+class WorkflowDocument(WorkflowHeader):
+    """A set of workers that form a DAG by their inputs."""
+
+    workers: list[WorkerDocument] = Field(description="may be empty; a start needs at least one")

@@ -1,0 +1,189 @@
+"""One well-formed worker of a document becomes a `Worker`; the problems of its values are collected on the way.
+
+Its references are checked elsewhere (references.py), once all workers are known.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from wattle.definition.command import plan_command
+from wattle.definition.model import InputRef, Output, Retry, Stop, Worker
+from wattle.definition.names import is_wattles_variable, nfc
+from wattle.definition.paths import Context, absolute, log_owner, why_not_output, why_not_path
+from wattle.definition.places import Path
+from wattle.definition.problems import Problems, Stage, shown
+from wattle.errors import Invalid
+
+if TYPE_CHECKING:
+    from wattle.definition.schema import WorkerDocument
+
+_NO_RETRY, _USUAL_STOP, _SUCCESS = Retry(), Stop(), frozenset({0})
+
+
+class WorkerReader:
+    """What all workers of one workflow share: its name and directory (None: not known), and who writes which path."""
+
+    def __init__(
+        self,
+        workflow_name: str | None,
+        workflow_dir: str | None,
+        worker_names: Collection[str | None],
+        context: Context,
+        problems: Problems,
+    ) -> None:
+        self.workflow_name = workflow_name
+        self.workflow_dir = workflow_dir
+        self.worker_names = worker_names
+        self.context = context
+        self.problems = problems
+        self._directories: dict[str | None, str] = {None: workflow_dir or "/"}
+        self._refs: dict[str, InputRef] = {}  # consumers of one output share the value
+        self._writers: dict[str, tuple[str, str]] = {}  # {path: (worker, output)}
+
+    def read(self, position: int, model: "WorkerDocument", raw: Mapping[str, Any]) -> Worker:
+        """The worker, complete even where it has problems; `raw` is its part of the document."""
+        at, name = ("workers", position), nfc(model.name)
+        self._check_workflow_name(name, model.workflow_name, at)
+        check_variables(model.env_vars, at, f"worker '{name}': ", self.problems)
+        directory = self._directory(name, model.working_dir, at)
+        inputs = self._inputs(name, model.inputs, at) if model.inputs else {}
+        outputs = self._outputs(name, model, directory, at) if model.outputs else {}
+        argv, direct = self._plan(name, model, at)
+        stdout = self._stdout(name, model, outputs, at)
+        document = _given(raw, model, outputs)
+        document |= {"name": name, "workflow_name": self.workflow_name, "working_dir": directory}
+        return Worker(
+            position=position,
+            name=name,
+            command=model.command,
+            argv=argv,
+            direct=direct,
+            working_dir=directory,
+            args=tuple(model.args) if model.args else (),
+            env_vars=model.env_vars or {},
+            inputs=inputs,
+            outputs=outputs,
+            depends_on=tuple(map(nfc, model.depends_on)) if model.depends_on else (),
+            timeout_seconds=model.timeout_seconds,
+            retry=Retry(**model.retry.model_dump(exclude_none=True)) if model.retry else _NO_RETRY,
+            success_exit_codes=frozenset(model.success_exit_codes) if model.success_exit_codes else _SUCCESS,
+            stop=Stop(**model.stop.model_dump(exclude_none=True)) if model.stop else _USUAL_STOP,
+            priority=model.priority or 0,
+            stdout=stdout,
+            capture_stdout=model.capture_stdout is not False,
+            document=document,
+        )
+
+    def _problem(self, path: Path, message: str, suggestion: str | None = None) -> None:
+        self.problems.add(Stage.VALUE, path, message, suggestion=suggestion)
+
+    def _check_workflow_name(self, name: str, given: str | None, at: Path) -> None:
+        mine = self.workflow_name
+        if given is not None and mine is not None and nfc(given) != mine:
+            message = f"worker '{name}': workflow_name '{shown(given)}' is not the workflow's name '{mine}'"
+            self._problem((*at, "workflow_name"), message, f"write `{mine}`, or leave it out")
+
+    def _directory(self, name: str, given: str | None, at: Path) -> str:
+        known = self._directories.get(given)
+        if known is None:
+            known = absolute(given or ".", self.workflow_dir or "/", self.context.home)
+            self._directories[given] = known
+            if reason := why_not_path(known):
+                self._problem((*at, "working_dir"), f"worker '{name}': working_dir '{shown(known)}' {reason}")
+        return known
+
+    def _inputs(self, worker: str, given: Mapping[str, str], at: Path) -> dict[str, InputRef]:
+        inputs: dict[str, InputRef] = {}
+        for raw_name, ref in given.items():
+            name = nfc(raw_name)
+            if name in inputs:
+                self._problem((*at, "inputs", raw_name), f"worker '{worker}': input '{name}' stands twice")
+            if (known := self._refs.get(ref)) is None:
+                producer, _, output = nfc(ref).partition("/")
+                known = self._refs[ref] = InputRef(producer, output)
+            inputs[name] = known
+        return inputs
+
+    def _outputs(self, worker: str, model: "WorkerDocument", directory: str, at: Path) -> dict[str, Output]:
+        outputs: dict[str, Output] = {}
+        for raw_name, given in (model.outputs or {}).items():
+            name, written = nfc(raw_name), given if isinstance(given, str) else given.path
+            path = absolute(written, directory, self.context.home)
+            here = (*at, "outputs", raw_name)
+            if name in outputs:
+                self._problem(here, f"worker '{worker}': output '{name}' stands twice")
+            elif self.workflow_dir is not None:
+                reason = why_not_output(written, path, (directory, self.workflow_dir), self.context)
+                if reason := reason or self._why_not_free(path, worker, name):
+                    self._problem(here, f"worker '{worker}': output '{name}' at '{shown(path)}' {reason}")
+            outputs[name] = Output(path, not isinstance(given, str) and given.optional is True)
+        return outputs
+
+    def _why_not_free(self, path: str, worker: str, output: str) -> str | None:
+        if (owner := log_owner(path, self.workflow_dir or "/")) and owner in self.worker_names:
+            return f"is the log of worker '{owner}'"
+        writer = self._writers.setdefault(path, (worker, output))
+        if writer != (worker, output):
+            return f"is also written by worker '{writer[0]}' as its output '{writer[1]}'"
+        return None
+
+    def _stdout(self, worker: str, model: "WorkerDocument", outputs: Mapping[str, Output], at: Path) -> str | None:
+        if model.stdout is None:
+            return None
+        name = nfc(model.stdout)
+        if name not in outputs:
+            message = f"worker '{worker}': stdout names the output '{shown(name)}', which it does not declare"
+            self._problem((*at, "stdout"), message, self.problems.did_you_mean(name, outputs))
+        elif model.capture_stdout is False:
+            message = f"worker '{worker}': stdout asks to save standard output, capture_stdout forbids it"
+            self._problem((*at, "capture_stdout"), message, "remove one of the two")
+        return name
+
+    def _plan(self, name: str, model: "WorkerDocument", at: Path) -> tuple[tuple[str, ...], bool]:
+        try:
+            plan = plan_command(model.command, model.args)
+        except Invalid as error:
+            self.problems.add(Stage.COMMAND, (*at, "command"), f"worker '{name}': {error.message}")
+            return (), False
+        return plan.argv, plan.direct
+
+
+def check_variables(env_vars: Mapping[str, str] | None, at: Path, subject: str, problems: Problems) -> None:
+    """A VALUE problem for each variable that Wattle itself sets: overriding one would hide a process from it."""
+    for name in env_vars or ():
+        if is_wattles_variable(name):
+            message = f"{subject}environment variable '{shown(name)}' is set by Wattle"
+            problems.add(Stage.VALUE, (*at, "env_vars", name), message, suggestion="choose another name")
+
+
+def _given(
+    raw: Mapping[str, Any],
+    model: "WorkerDocument",
+    outputs: Mapping[str, Output],
+) -> dict[str, Any]:
+    """The fields as given (absent stays absent, null null), in their normal form; shares nothing with `raw`."""
+    document = dict(raw)
+    if model.args is not None:
+        document["args"] = model.args
+    if model.env_vars is not None:
+        document["env_vars"] = model.env_vars
+    if model.inputs is not None:
+        document["inputs"] = {nfc(name): nfc(ref) for name, ref in model.inputs.items()}
+    if model.outputs is not None:
+        document["outputs"] = written = {}
+        for name, given in raw["outputs"].items():
+            path = outputs[nfc(name)].path
+            written[nfc(name)] = {**given, "path": path} if isinstance(given, dict) else path
+    if model.depends_on is not None:
+        document["depends_on"] = [nfc(name) for name in model.depends_on]
+    if model.success_exit_codes is not None:
+        document["success_exit_codes"] = model.success_exit_codes
+    if model.retry is not None:
+        document["retry"] = dict(raw["retry"])
+    if model.stop is not None:
+        document["stop"] = dict(raw["stop"])
+        if model.stop.signal is not None:
+            document["stop"]["signal"] = model.stop.signal
+    if model.stdout is not None:
+        document["stdout"] = nfc(model.stdout)
+    return document
