@@ -1,0 +1,1 @@
+"""What running workers use: sampling of process trees, and the documented strings (W-23)."""
