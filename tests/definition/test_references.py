@@ -20,6 +20,12 @@ def test_a_missing_output_is_told_in_the_documented_words() -> None:
     assert error.details[0].pointer == "/workers/1/inputs/x"
 
 
+def test_a_reference_without_a_slash_to_the_worker_itself_is_both_problems() -> None:
+    """A7"""
+    error = refusal(workflow({"name": "a", "outputs": {"o": "a"}, "inputs": {"i": "a"}}))
+    assert [problem.code for problem in error.details] == ["DEPENDENCY_VALIDATION_FAILED", "CIRCULAR_DEPENDENCY"]
+
+
 def test_a_circle_is_told_in_the_documented_words_with_its_path() -> None:
     """W-43"""
     error = refusal(

@@ -114,7 +114,7 @@ def check_cycles(everyone: Sequence[Needs], problems: Problems) -> None:
 
 def _reference_to(producer: str, consumer: Needs) -> tuple[Path, str]:
     for name, ref in consumer.inputs.items():
-        if "/" in ref and nfc(ref.partition("/")[0]) == producer:
+        if nfc(ref.partition("/")[0]) == producer:
             return ("inputs", name), f"input `{name}`"
     at = next(at for at, name in enumerate(consumer.depends_on) if nfc(name) == producer)
     return ("depends_on", at), f"`depends_on` {producer}"
