@@ -1,0 +1,190 @@
+"""The keeper's journal: every start and end, one JSON line each, on disk before anyone is told.
+
+Segments `journal/<keeper id>.<n>.jsonl`; `seq` grows by one per keeper over all its segments. A keeper id
+begins with its time of birth, so sorting by name is sorting by time. `write(2)` is enough against the death
+of the process; after a power failure no worker lives, so nothing is synced.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+
+from wattle.keeper.protocol import encode_json
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+
+
+class JournalWriter:
+    """Numbers records and appends them; on a full disk it keeps them and writes them later.
+
+    `seq` is the last one on disk, `blocked` says why the newest ones are not (None: all are). A line is
+    never torn in the middle of the file: a short write is cut back, or closed with a newline.
+    """
+
+    def __init__(self, directory: str, keeper_id: str, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.seq = 0
+        self.blocked: OSError | None = None
+        self._prefix = os.path.join(directory, keeper_id)
+        self._segment_bytes = segment_bytes
+        self._waiting: list[bytes] = []
+        self._descriptor = -1
+        self._segment = 0
+        self._size = 0
+        self._torn = False
+        self._closed: list[tuple[int, int]] = []
+
+    @property
+    def unwritten(self) -> int:
+        return len(self._waiting)
+
+    def append(self, record: dict) -> int:
+        """Give the record its number and return it; it is on disk after the next successful `flush`."""
+        return self.append_line(encode_json(record)[1:])
+
+    def append_line(self, rest: bytes) -> int:
+        """The same for a record that is JSON already; `rest` is all of it after the opening brace."""
+        seq = self.seq + len(self._waiting) + 1
+        self._waiting.append(b'{"seq":%d,%b\n' % (seq, rest))
+        return seq
+
+    def flush(self) -> list[bytes]:
+        """Write what waits and return the lines now on disk (without their newline); sets `blocked`."""
+        self.blocked = None
+        if not self._waiting:
+            return []
+        try:
+            return self._write()
+        except OSError as error:
+            self.blocked = error
+            return []
+
+    def discard(self, seq: int) -> None:
+        """Delete the segments, but the current one, that hold nothing after `seq`."""
+        keep = []
+        for segment, last_seq in self._closed:
+            if last_seq > seq:
+                keep.append((segment, last_seq))
+                continue
+            try:
+                os.unlink(self._path(segment))
+            except FileNotFoundError:
+                pass
+            except OSError:
+                keep.append((segment, last_seq))
+        self._closed = keep
+
+    def _path(self, segment: int) -> str:
+        return f"{self._prefix}.{segment:04d}.jsonl"
+
+    def _write(self) -> list[bytes]:
+        if self._descriptor < 0 or self._size >= self._segment_bytes:
+            self._open_segment()
+        mend = b"\n" if self._torn else b""
+        written = os.write(self._descriptor, mend + b"".join(self._waiting))
+        if written == 0:
+            raise OSError(errno.ENOSPC, "nothing could be written")
+        whole, length = 0, len(mend)
+        for line in self._waiting:
+            if length + len(line) > written:
+                break
+            length += len(line)
+            whole += 1
+        self._size += length
+        self._torn = False
+        if whole < len(self._waiting):
+            self.blocked = OSError(errno.ENOSPC, "a short write")
+            self._cut_back(written - length)
+        done, self._waiting = self._waiting[:whole], self._waiting[whole:]
+        self.seq += whole
+        return [line[:-1] for line in done]
+
+    def _cut_back(self, excess: int) -> None:
+        if excess <= 0:
+            return
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            self._torn = True
+            self._size += excess
+
+    def _open_segment(self) -> None:
+        segment = self._segment + 1
+        descriptor = os.open(self._path(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.fchmod(descriptor, 0o600)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._closed.append((self._segment, self.seq))
+        self._descriptor, self._segment, self._size, self._torn = descriptor, segment, 0, False
+
+
+def read_records(directory: str, after: Mapping[str, int]) -> Iterator[tuple[str, dict]]:
+    """Yield (keeper id, record) of every keeper, oldest keeper first, each in order of `seq`.
+
+    `after` is {keeper id: last seq already known}. Torn last lines, corrupt lines and files that vanish are
+    passed over (a warning is logged); what a living keeper writes meanwhile may or may not be seen.
+    """
+    for keeper_id, segments in sorted(_segments(directory).items()):
+        known = after.get(keeper_id, 0)
+        paths = [path for _, path in sorted(segments)]
+        for path, following in zip(paths, [*paths[1:], None], strict=True):
+            if following is not None and _starts_at_most(following, known + 1):
+                continue
+            for record in _records(path):
+                if record["seq"] <= known:
+                    continue
+                known = record["seq"]
+                yield keeper_id, record
+
+
+def discard_keeper(directory: str, keeper_id: str) -> None:
+    """Delete every segment of a keeper that is gone and whose records are all known."""
+    for _, path in _segments(directory).get(keeper_id, []):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def _segments(directory: str) -> dict[str, list[tuple[int, str]]]:
+    found: dict[str, list[tuple[int, str]]] = {}
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return found
+    for name in names:
+        keeper_id, _, rest = name.partition(".")
+        number, _, suffix = rest.partition(".")
+        if suffix == "jsonl" and number.isdecimal():
+            found.setdefault(keeper_id, []).append((int(number), os.path.join(directory, name)))
+    return found
+
+
+def _starts_at_most(path: str, seq: int) -> bool:
+    first = next(_records(path), None)
+    return first is not None and first["seq"] <= seq
+
+
+def _records(path: str) -> Iterator[dict]:
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    _warn("%s ends in a torn line, which was passed over", path)
+                    return
+                try:
+                    record = json.loads(line)
+                    if not isinstance(record["seq"], int):
+                        raise TypeError("seq is no integer")
+                except (ValueError, TypeError, KeyError, RecursionError) as error:
+                    _warn("%s line %d is corrupt and was passed over: %r", path, number, error)
+                    continue
+                yield record
+    except FileNotFoundError:
+        return
+
+
+def _warn(message: str, *values: object) -> None:
+    import logging  # late: the keeper itself writes journals and must stay small
+
+    logging.getLogger(__name__).warning(message, *values)

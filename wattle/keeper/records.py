@@ -1,0 +1,79 @@
+"""What the keeper writes down and tells: records as lines of JSON, each without its opening brace and number.
+
+Formatted by hand: two a worker, they are the most frequent thing the keeper makes, and its dearest in Python.
+"""
+
+import json
+import os
+
+from wattle.keeper.protocol import encode_json
+from wattle.keeper.spawn import Refusal
+from wattle.keeper.worker import Order, Worker
+
+_STARTED = b'"kind":"started",%b,"at":%d,"pid":%d,"inode":%b,"start_ticks":%b}'
+_REFUSED = b'"kind":"refused",%b,"at":%d,"reason_code":%b,"reason":%b,"retryable":%b}'
+_ENDED = (
+    b'"kind":"ended",%b,"at":%d,"started_at":%d,"duration_us":%d,"exit_code":%b,"signal":%b,'
+    b'"core":%b,"known":%b,"cause":%b,"escalated":%b,"left":%d,"unattributed":%d,"user_us":%b,"system_us":%b,'
+    b'"max_rss_bytes":%b}'
+)
+_CAUSES = {None: b"null", "stopped": b'"stopped"', "timed_out": b'"timed_out"'}
+
+
+def started(worker: Worker) -> bytes:
+    inode, ticks = _number(worker.inode), _number(worker.start_ticks)
+    return _STARTED % (worker.identity, worker.started_at, worker.pid, inode, ticks)
+
+
+def refused(order: Order, at: int, refusal: Refusal) -> bytes:
+    words = (encode_json(refusal.code), encode_json(refusal.reason), _truth(refusal.retryable))
+    return _REFUSED % (order.identity, at, *words)
+
+
+def ended(worker: Worker) -> bytes:
+    exit_code, signal, has_core = _outcome(worker.status)
+    return _ENDED % (
+        worker.identity,
+        worker.ended_at,
+        worker.started_at,
+        worker.duration_us,
+        _number(exit_code),
+        _number(signal),
+        _truth(has_core),
+        _truth(worker.status is not None),
+        _CAUSES[worker.cause],
+        _truth(worker.escalated),
+        len(worker.left),
+        worker.unattributed,
+        _number(worker.user_us),
+        _number(worker.system_us),
+        _number(worker.max_rss_bytes),
+    )
+
+
+def live(worker: Worker) -> dict:
+    """What `hello` says of a live worker."""
+    return {
+        **json.loads(b"{%b}" % worker.identity),
+        "pid": worker.pid,
+        "inode": worker.inode,
+        "start_ticks": worker.start_ticks,
+        "at": worker.started_at,
+    }
+
+
+def _outcome(status: int | None) -> tuple[int | None, int | None, bool]:
+    """(exit code, signal, core dumped) of a raw wait status; one of the first two, neither if unknown."""
+    if status is None:
+        return None, None, False
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status), os.WCOREDUMP(status)
+    return os.WEXITSTATUS(status), None, False
+
+
+def _number(value: int | None) -> bytes:
+    return b"null" if value is None else b"%d" % value
+
+
+def _truth(value: bool) -> bytes:
+    return b"true" if value else b"false"

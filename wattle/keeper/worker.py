@@ -1,0 +1,116 @@
+"""An order (what a daemon wants run) and a worker (what runs), as values. No process is touched here."""
+
+from wattle.keeper.protocol import encode_json
+from wattle.keeper.stop import State
+from wattle.keeper.timers import Timer
+
+TERM = 15
+
+
+class Stop:
+    """How a worker is asked to end: which signal, to its group or its leader only, and for how long."""
+
+    __slots__ = ("grace_seconds", "scope", "signal")
+
+    def __init__(self, message: dict | None) -> None:
+        message = message or {}
+        self.signal = int(message.get("signal", TERM))
+        self.grace_seconds = max(0.0, float(message.get("grace_seconds", 10.0)))
+        self.scope: str = message.get("scope", "group")
+        if not 1 <= self.signal <= 64 or self.scope not in ("group", "leader"):
+            raise ValueError(f"a worker cannot be stopped by {message!r}")
+
+
+class Order:
+    """One process wanted. Raises KeyError, IndexError, TypeError, ValueError or AttributeError on a message
+    that is no order: joining is the cheapest check that all of it is text. `identity` is uid and tag as every record of it
+    has them, JSON without braces.
+    """
+
+    __slots__ = (
+        "argv", "cwd", "direct", "env", "group", "identity", "priority", "stderr", "stdout", "stop", "takes_slot",
+        "timeout_seconds", "uid",
+    )  # fmt: skip
+
+    def __init__(self, message: dict) -> None:
+        self.uid: str = message["uid"]
+        self.identity = identity(message)
+        self.group: str = message.get("group", "")
+        self.argv: list[str] = message["argv"]
+        self.direct = bool(message.get("direct", False))
+        self.cwd: str = message["cwd"]
+        self.env: dict[str, str | None] = message.get("env") or {}
+        self.stdout: str = message["stdout"]
+        self.stderr: str = message["stderr"]
+        "".join((self.uid, self.group, self.cwd, self.stdout, self.stderr, self.argv[0], *self.argv))
+        "".join([value for value in self.env.values() if value is not None])
+        self.takes_slot = bool(message.get("takes_slot", True))
+        self.priority = int(message.get("priority", 0))
+        self.timeout_seconds = _seconds(message.get("timeout_seconds"))
+        self.stop = Stop(message.get("stop"))
+
+
+class Worker:
+    """A spawned or adopted process and its tree, until nothing of it is left.
+
+    `pidfd` is open for adopted ones only: our own child's pid cannot be used again before we reap it.
+    `orphans` are {pid: start ticks} of its descendants that are the keeper's own children; `noted` those of
+    its tree when it was last looked at; `left` those that outlived a leader that ended by itself.
+    `started_at` and `ended_at` are unix µs, `started` is monotonic µs. What it used is None where nobody
+    could tell.
+    """
+
+    __slots__ = (
+        "adopted", "cause", "deadline", "due", "duration_us", "ended_at", "escalated", "grace_seconds", "group",
+        "identity", "inode", "leader_alive", "left", "max_rss_bytes", "noted", "orphans", "pause_seconds", "pid",
+        "pidfd", "start_ticks", "started", "started_at", "state", "status", "stderr", "stdout", "stop", "stuck",
+        "system_us", "takes_slot", "uid", "unattributed", "user_us", "watch",
+    )  # fmt: skip
+
+    def __init__(self, uid: str, identity: bytes, group: str, takes_slot: bool, stop: Stop) -> None:
+        self.uid = uid
+        self.identity = identity
+        self.group = group
+        self.takes_slot = takes_slot
+        self.stop = stop
+        self.stdout = ""
+        self.stderr = ""
+        self.pid = -1
+        self.inode: int | None = None
+        self.start_ticks: int | None = None
+        self.started_at = 0
+        self.started = 0
+        self.adopted = False
+        self.pidfd = -1
+        self.state = State.RUNNING
+        self.cause: str | None = None
+        self.escalated = False
+        self.leader_alive = True
+        self.status: int | None = None
+        self.user_us: int | None = None
+        self.system_us: int | None = None
+        self.max_rss_bytes: int | None = None
+        self.ended_at = 0
+        self.duration_us = 0
+        self.unattributed = 0
+        self.orphans: dict[int, int] = {}
+        self.noted: dict[int, int] = {}
+        self.left: dict[int, int] = {}
+        self.grace_seconds: float | None = None
+        self.pause_seconds = 0.0
+        self.due: Timer | None = None
+        self.deadline: Timer | None = None
+        self.stuck: Timer | None = None
+        self.watch: Timer | None = None
+
+
+def identity(message: dict) -> bytes:
+    return encode_json({"uid": message["uid"], "tag": message.get("tag")})[1:-1]
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or value != value:
+        raise TypeError(f"seconds are wanted, not {value!r}")
+    return float(value)
