@@ -137,3 +137,24 @@ def test_events_are_read_on_from_an_id(store: Store) -> None:
     assert [event.id for event in store.queries.events(3, 4)] == [4, 5, 6, 7]
     assert [event.id for event in store.queries.events(3, 2, "sales")] == [4, 5]
     assert store.queries.events(store.queries.last_event_id(), 10) == []
+
+
+def test_statuses_are_counted_by_run(store: Store) -> None:
+    first, second = (store.run(store.workflow(name)) for name in ("sales", "stock"))
+    store.put(
+        worker(first, "a", 0, status="failed"), worker(first, "b", 1), worker(first, "c", 2), worker(second, "a", 0)
+    )
+    counts = store.queries.status_counts([first.id, second.id, 99])
+    assert counts == {first.id: {"failed": 1, "running": 2}, second.id: {"running": 1}}
+
+
+def test_outputs_shared_with_other_live_workflows_are_told(store: Store) -> None:
+    mine = store.workflow("mine", outputs=("/x", "/y", "/z"))
+    store.workflow("theirs", outputs=("/y", "/x"))
+    gone = store.workflow("gone", outputs=("/z",))
+    with store.records.transaction():
+        store.records.delete_workflow(gone.id, NOW)
+    assert store.queries.shared_outputs(mine.id) == [("/x", "theirs"), ("/y", "theirs")]
+    with store.records.transaction():
+        store.records.add_version(mine.id, "{}", "d2", NOW, working_dir="/srv", outputs=("/y",))
+    assert store.queries.shared_outputs(mine.id) == [("/y", "theirs")]

@@ -216,6 +216,18 @@ class Queries:
         """The workers of a run that have left `waiting`, by position."""
         return self._all(_run_worker, _RUN_WORKERS, (run_id,))
 
+    def status_counts(self, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+        """{run id: {status: how many of its workers that have left `waiting` have it}}."""
+        query = (
+            models.RunWorker.select(models.RunWorker.run, models.RunWorker.status, pw.fn.COUNT(models.RunWorker.name))
+            .where(models.RunWorker.run.in_(list(run_ids)))
+            .group_by(models.RunWorker.run, models.RunWorker.status)
+        )
+        counts: dict[int, dict[str, int]] = {}
+        for run_id, status, count in self._all(tuple, *models.sql(query)):
+            counts.setdefault(run_id, {})[status] = count
+        return counts
+
     def worker_states(self, workflow_id: int) -> dict[str, tuple[RunRow, RunWorkerRow]]:
         """Each worker's newest state: {name: (its run, its row)}; a name that is missing waits or never ran.
 

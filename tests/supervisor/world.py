@@ -1,0 +1,315 @@
+"""A supervisor on a real store with a keeper, a clock and a pool that the test drives: histories are test data.
+
+    World(tmp_path, "fetch -> load").play("start fetch; exit fetch 0; start load; exit load 0")
+
+`kill daemon; boot` drops a supervisor as SIGKILL does (what is not committed is gone) and makes a new one on
+the same store, journal and keeper.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from wattle.definition.canonical import canonical_json
+from wattle.definition.paths import Context
+from wattle.definition.validate import read_workflow
+from wattle.service.changing import Changing
+from wattle.service.definitions import Definitions
+from wattle.service.reading import Reading
+from wattle.store.database import Reader, open_writer
+from wattle.store.queries import Queries
+from wattle.store.records import Records
+from wattle.supervisor.clock import Clock
+from wattle.supervisor.commands import Commands, NewVersion
+from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.recovery import Recovery
+from wattle.supervisor.runs import Places
+
+
+class FakeKeeper:
+    """Keeps the contract of keeper/protocol.py, but spawns only when the test says so."""
+
+    def __init__(self) -> None:
+        self.keeper_id = "k1"
+        self.boot_id = "boot"
+        self.journal: list[dict[str, Any]] = []
+        self.orders: dict[str, dict[str, Any]] = {}  # by uid, as first received
+        self.live: dict[str, dict[str, Any]] = {}
+        self.queued: dict[str, dict[str, Any]] = {}
+        self.stops: list[str] = []
+        self.reports: list[dict[str, Any]] = []
+        self.adopted: list[dict[str, Any]] = []
+        self.frames: list[dict[str, Any]] = []
+        self.spawned: list[tuple[str, int]] = []  # (worker, attempt), each at most once
+        self.fresh = True
+
+    # what the supervisor's side calls
+
+    def connect(self) -> tuple["FakeLink", bool]:
+        fresh, self.fresh = self.fresh, False
+        return FakeLink(self), fresh
+
+    def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for record in self.journal:
+            if record["seq"] > after.get(self.keeper_id, 0):
+                yield self.keeper_id, record
+
+    def receive(self, frame: Mapping[str, Any]) -> None:
+        self.frames.append(dict(frame))
+        match frame["type"]:
+            case "order":
+                for order in frame["orders"]:
+                    if order["uid"] not in self.orders:
+                        self.orders[order["uid"]] = self.queued[order["uid"]] = order
+            case "withdraw":
+                gone = [uid for uid in frame["uids"] if self.queued.pop(uid, None)]
+                for uid in gone:
+                    del self.orders[uid]
+                self.reports.append({"type": "withdrawn", "uids": gone, "request": 0})
+            case "stop":
+                if frame["uid"] in self.live:
+                    self.stops.append(frame["uid"])
+                else:
+                    self.queued.pop(frame["uid"], None)
+                    self.reports.append({"type": "gone", "uid": frame["uid"], "request": 0})
+            case "adopt":
+                self.adopted += frame["workers"]
+
+    # what the test says
+
+    def find(self, worker: str, among: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        found = [order for order in among.values() if order["env"]["WATTLE_WORKER"] == worker]
+        assert len(found) == 1, f"{worker}: {len(found)} such orders among {len(among)}"
+        return found[0]
+
+    def record(self, order: Mapping[str, Any], **fields: Any) -> None:
+        record = {"seq": len(self.journal) + 1, "uid": order["uid"], "tag": order["tag"], **fields}
+        self.journal.append(record)
+        self.reports.append({"type": "report", "records": [record]})
+
+    def start(self, worker: str, at: int) -> None:
+        order = self.find(worker, self.queued)
+        self.live[order["uid"]] = self.queued.pop(order["uid"])
+        self.spawned.append((worker, order["tag"][2]))
+        os.makedirs(os.path.dirname(order["stdout"]), exist_ok=True)
+        for path in (order["stdout"], order["stderr"]):
+            open(path, "ab").close()
+        self.record(order, kind="started", at=at, pid=1000 + len(self.journal), inode=len(self.journal))
+
+    def end(self, worker: str, at: int, **fields: Any) -> None:
+        order = self.find(worker, self.live)
+        del self.live[order["uid"]]
+        cause = "stopped" if order["uid"] in self.stops else None
+        base = {"exit_code": None, "signal": None, "cause": cause, "known": True, "duration_us": 1000, "at": at}
+        self.record(order, kind="ended", **base | fields)
+
+    def refuse(self, worker: str, at: int, retryable: bool) -> None:
+        order = self.find(worker, self.queued)
+        del self.queued[order["uid"]]
+        code = "process_limit" if retryable else "command_not_found"
+        self.record(order, kind="refused", at=at, reason_code=code, reason="it was not found", retryable=retryable)
+
+
+class FakeLink:
+    """One connection to a FakeKeeper."""
+
+    has_unsent = False
+
+    def __init__(self, keeper: FakeKeeper) -> None:
+        keeper.reports.clear()
+        self._keeper = keeper
+        self._readable, self._writable = os.pipe()
+        self.hello = {
+            "keeper_id": keeper.keeper_id,
+            "boot_id": keeper.boot_id,
+            "seq": len(keeper.journal),
+            "live": [{"uid": uid} for uid in keeper.live],
+            "queued": list(keeper.queued),
+        }
+
+    def fileno(self) -> int:
+        return self._readable
+
+    def send(self, frame: Mapping[str, Any]) -> None:
+        self._keeper.receive(frame)
+
+    def flush(self) -> None: ...
+
+    def receive(self) -> list[dict[str, Any]]:
+        return []
+
+    def close(self) -> None:
+        os.close(self._readable)
+        os.close(self._writable)
+
+
+class World:
+    """One data directory, one keeper, one supervisor at a time."""
+
+    def __init__(self, path: Any, graph: str, **fields: Any) -> None:
+        self.path = str(path)
+        self.keeper = FakeKeeper()
+        self.now = 1_700_000_000_000_000
+        self.answers: list[Any] = []
+        self._writer: Any = None
+        self.boot()
+        if graph:
+            self.create("wf", graph, **fields)
+
+    # the supervisor
+
+    def boot(self) -> None:
+        assert self._writer is None, "the daemon lives"
+        database = os.path.join(self.path, "wattle.db")
+        self._writer = open_writer(database)
+        self._reader = Reader(database)
+        self.queries = Queries(self._reader)
+        self.definitions = Definitions(self.queries)
+        clock = Clock(lambda: self.now, lambda: self.now / 1e6)
+        self.supervisor = Supervisor(Records(self._writer), self.queries, Places(self.path, "/bin"), clock)
+        recovery = Recovery(
+            self.supervisor, self.queries, self.keeper, self.path, {}, 0o022, 256, self.definitions.load
+        )
+        self.reading = Reading(self.queries, self.definitions, self.path)
+        context = Context(self.path, self.path, f"{self.path}/work", self.path)
+        self.changing = Changing(self.supervisor, self.queries, self.definitions, context)
+        recovery.boot()
+        self.settle()
+
+    def kill(self) -> None:
+        """What is not committed is gone, as with SIGKILL, and so are the callers that still waited."""
+        self.answers.clear()
+        self.supervisor.close()
+        self._reader.close()
+        self._writer.close()
+        self._writer = None
+
+    def settle(self) -> None:
+        """Turn until nothing is left to do at this instant."""
+        supervisor = self.supervisor
+        for _ in range(1000):
+            frames, self.keeper.reports = self.keeper.reports, []
+            supervisor._decide(frames)
+            if supervisor._flush_is_due():
+                supervisor._flush()
+            jobs = [] if supervisor.ledger.urgent else supervisor.outbox.take_jobs()
+            supervisor._act()
+            supervisor._answer()
+            for job in jobs:
+                supervisor._job_done(job())
+            if not (frames or jobs or supervisor._inbox or self.keeper.reports) and not supervisor._can_act(0):
+                return
+        raise AssertionError("the supervisor does not come to rest")
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(20):
+            self.now += round(seconds * 1e6 / 20)
+            self.settle()
+
+    # callers
+
+    def ask(self, wish: Callable[[Commands], Any]) -> Any:
+        future = self.supervisor.call(wish)
+        self.settle()
+        return future.result(0)
+
+    def begin(self, wish: Callable[[Commands, Callable[[Any], None]], None]) -> Any:
+        """The future of something that takes time."""
+        future = self.supervisor.call_until_done(wish)
+        self.settle()
+        return future
+
+    def create(self, name: str, graph: str, *, each: Mapping[str, Any] | None = None, **fields: Any) -> None:
+        needs: dict[str, list[str]] = {}
+        for part in filter(None, (part.strip() for part in graph.split(";"))):
+            producer, _, consumers = (piece.strip() for piece in part.partition("->"))
+            needs.setdefault(producer, [])
+            for consumer in consumers.split():
+                needs.setdefault(consumer, []).append(producer)
+        workers = [
+            {"name": worker, "command": "/bin/true", "depends_on": producers, **(each or {}).get(worker, {})}
+            for worker, producers in needs.items()
+        ]
+        self.define({"name": name, "workers": workers, **fields})
+
+    def define(self, document: Mapping[str, Any]) -> None:
+        context = Context(self.path, self.path, f"{self.path}/work", self.path)
+        workflow = read_workflow(dict(document), context)
+        text = canonical_json(workflow.document).decode()
+        version = NewVersion(text, workflow.digest, workflow.working_dir, None)
+        self.ask(lambda commands: commands.create_workflow(workflow.name, version, "api"))
+
+    def run(self, name: str = "wf", **options: Any) -> int:
+        definition = self.definitions.current(name)
+        settings = {"idempotency_key": None, "trigger": "test", **options}
+        started = self.ask(lambda commands: commands.start_workflow(name, definition, **settings))
+        return int(started.run_id)
+
+    # histories
+
+    def play(self, history: str) -> "World":
+        for step in filter(None, (step.strip() for step in history.split(";"))):
+            self.step(*step.split())
+        return self
+
+    def step(self, verb: str, *words: str) -> None:
+        keeper = self.keeper
+        match verb, *words:
+            case ["run"]:
+                self.run()
+            case ["start", worker]:
+                keeper.start(worker, self.now)
+            case ["exit", worker, code]:
+                number = int(code)
+                fields = {"exit_code": number} if number >= 0 else {"signal": -number}
+                keeper.end(worker, self.now, **fields)
+            case ["refuse", worker]:
+                keeper.refuse(worker, self.now, retryable=False)
+            case ["stop"]:
+                self.answers.append(self.begin(lambda c, done: c.stop_workflow("wf", done)))
+            case ["stop", worker]:
+                self.answers.append(self.begin(lambda c, done: c.stop_worker("wf", worker, True, done)))
+            case ["restart", worker]:
+                now = self.definitions.current("wf")
+                self.answers.append(self.begin(lambda c, done: c.restart_worker("wf", worker, now, False, done)))
+            case ["again", worker]:
+                now = self.definitions.current("wf")
+                self.answers.append(self.ask(lambda c: c.start_worker("wf", worker, now, False)))
+            case ["force", worker]:
+                now = self.definitions.current("wf")
+                self.answers.append(self.ask(lambda c: c.start_worker("wf", worker, now, True)))
+            case ["wait", seconds]:
+                self.pass_time(float(seconds))
+            case ["commit"]:
+                self.supervisor.commit(None)
+            case ["kill", "daemon"]:
+                self.kill()
+                return
+            case ["kill", "keeper"]:
+                self.lose_keeper()
+                return
+            case ["boot"]:
+                self.boot()
+            case _:
+                raise ValueError(f"no such step: {verb} {' '.join(words)}")
+        if self._writer is not None:
+            self.settle()
+
+    def lose_keeper(self) -> None:
+        """A new keeper with the old one's journal on disk and none of its workers."""
+        old = self.keeper
+        old.live, old.queued = {}, {}
+        old.fresh = True
+        old.orders = {}
+
+    def statuses(self, name: str = "wf") -> dict[str, str]:
+        self.supervisor.commit(None)
+        return {view.name: view.status for view in self.reading.workers(name)}
+
+    def reasons(self, name: str = "wf") -> dict[str, str | None]:
+        self.supervisor.commit(None)
+        return {view.name: view.reason for view in self.reading.workers(name)}
+
+    def status(self, name: str = "wf") -> str:
+        self.supervisor.commit(None)
+        return self.reading.workflow(name).status

@@ -1,0 +1,373 @@
+"""Answers from the store: any thread, no loop needed, and the same without a daemon (read-only)."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from wattle.definition.graph import build_graph
+from wattle.engine.plan import RunPlan
+from wattle.engine.states import Status
+from wattle.errors import WattleError, run_not_found, worker_not_found
+from wattle.logs.files import LogFiles, attempt_files
+from wattle.logs.links import ensure_links
+from wattle.service.definitions import Definitions
+from wattle.service.instants import instant
+from wattle.service.views import (
+    AttemptView,
+    DagView,
+    EdgeView,
+    EventView,
+    LogState,
+    RunView,
+    WorkerView,
+    WorkflowView,
+)
+from wattle.store.queries import Queries, WorkflowState
+from wattle.store.rows import AttemptRow, EventRow, RunRow, RunWorkerRow
+
+
+class Reading:
+    """The use cases that only look. Unknown names raise NotFound. `checks` are the readiness checks by name."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        definitions: Definitions,
+        data_dir: str,
+        checks: Mapping[str, Callable[[], bool]] | None = None,
+    ) -> None:
+        self._queries = queries
+        self._definitions = definitions
+        self._data_dir = data_dir
+        self._checks = dict(checks or {})
+
+    # --- workflows and workers
+
+    def workflows(self) -> list[WorkflowView]:
+        """All live workflows, oldest first."""
+        return [_workflow_view(state) for state in self._queries.workflows()]
+
+    def workflow(self, name: str) -> WorkflowView:
+        return _workflow_view(self._definitions.state(name))
+
+    def definition(self, name: str) -> Mapping[str, Any]:
+        """The normalised document of the current version."""
+        return self._definitions.document(self._definitions.state(name).workflow.version_id)
+
+    def workers(self, workflow: str) -> list[WorkerView]:
+        """The workers of the current version in definition order, then those that only the active run has."""
+        with self._queries.snapshot():
+            state = self._definitions.state(workflow)
+            latest = self._queries.worker_states(state.workflow.id)
+        document = self._definitions.document(state.workflow.version_id)
+        active = state.run if state.run is not None and state.run.ended_at is None else None
+        views = [self._worker_view(state, part, latest.get(part["name"])) for part in document["workers"]]
+        if active is not None:
+            views += self._dropped(state, active, {part["name"] for part in document["workers"]}, latest)
+            return self._explained(active, views)
+        return views
+
+    def worker(self, workflow: str, worker: str) -> WorkerView:
+        """One worker, with the pid of its process while it has one."""
+        view = self._find(workflow, worker)
+        if view.run_id is None or not view.attempt:
+            return view
+        attempt = self._queries.latest_attempt(view.run_id, view.position)
+        if attempt is None or attempt.ended_at is not None:
+            return view
+        return replace(view, pid=attempt.pid)
+
+    def why(self, workflow: str, worker: str) -> WorkerView:
+        """A worker whose `reason` is always a sentence."""
+        view = self.worker(workflow, worker)
+        if view.reason is not None:
+            return view
+        reasons = {
+            ("completed", "ended"): "it ended well and every declared output is there",
+            ("running", "running"): f"its attempt {view.attempt} runs",
+            ("created", "queued"): "ready, waits for a free slot",
+        }
+        return replace(view, reason=reasons.get((view.status, view.phase), "its workflow has not been started"))
+
+    def dag(self, workflow: str) -> DagView:
+        views = {view.name: view for view in self.workers(workflow)}
+        graph = build_graph(self._definitions.current(workflow).workflow)
+        edges = tuple(EdgeView(e.producer, e.consumer, e.input, e.output, e.path) for e in graph.edges)
+        levels = tuple(tuple(level) for level in graph.levels())
+        return DagView(tuple(views[name] for name in graph.names if name in views), edges, levels)
+
+    # --- runs and history
+
+    def runs(self, workflow: str, *, limit: int = 100, offset: int = 0) -> tuple[list[RunView], int]:
+        """A page of the workflow's runs, newest first, and how many there are."""
+        state = self._definitions.state(workflow)
+        with self._queries.snapshot():
+            rows, total = self._queries.runs(state.workflow.id, limit, offset)
+            counted = self._queries.status_counts([row.id for row in rows])
+        return [replace(_run_view(row), counts=self._all_counted(row, counted.get(row.id, {}))) for row in rows], total
+
+    def _all_counted(self, row: RunRow, counts: dict[str, int]) -> dict[str, int]:
+        """With the workers that wait, which have no row yet."""
+        size = 1 if row.kind == "worker" else len(self._definitions.worker_names(row.version_id))
+        waiting = size - sum(counts.values())
+        return counts | {"created": counts.get("created", 0) + waiting} if waiting > 0 else counts
+
+    def run(self, run: str) -> RunView:
+        """One run by its id or uuid, with workers and attempts."""
+        row = self._queries.run(int(run) if run.isascii() and run.isdigit() else run)
+        if row is None:
+            raise run_not_found(run)
+        with self._queries.snapshot():
+            workers = {stored.name: stored for stored in self._queries.run_workers(row.id)}
+            attempts = self._queries.attempts(row.id)
+        document = self._definitions.document(row.version_id)
+        parts = [part for part in document["workers"] if row.worker in (None, part["name"])]
+        positions = {part["name"]: position for position, part in enumerate(document["workers"])}
+        views = [_view(row.workflow_name, part, row.queued_at, row, workers.get(part["name"])) for part in parts]
+        views = [replace(view, position=positions[view.name]) for view in views]
+        if row.ended_at is None:
+            views = self._explained(row, views)
+        counts = Counter(view.status for view in views)
+        shown = tuple(self._attempt_view(attempt) for attempt in attempts)
+        return replace(_run_view(row), counts=dict(counts), workers=tuple(views), attempts=shown)
+
+    def events(self, *, after: int, limit: int = 1000, workflow: str | None = None) -> list[EventView]:
+        """Events with an id greater than `after`, oldest first."""
+        return [_event_view(row) for row in self._queries.events(after, limit, workflow)]
+
+    def last_event_id(self) -> int:
+        return self._queries.last_event_id()
+
+    # --- logs
+
+    def log_state(self, workflow: str, worker: str, *, attempt: int | None = None) -> LogState:
+        """Where the worker's newest attempt (or a named one) writes."""
+        view = self._find(workflow, worker)
+        number = attempt or view.attempt
+        over = view.phase == "ended" or (view.phase == "waiting" and not self._is_active(view))
+        row = self._attempt(view, number)
+        if row is None:
+            return LogState(None, 0, None, None, False, over and view.attempt == 0, view.status, view.exit_code)
+        files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
+        live = row.ended_at is None
+        return LogState(row.uuid, number, files.stdout, files.stderr, live, over, view.status, row.exit_code)
+
+    def log_files(self, workflow: str, worker: str) -> LogFiles:
+        """The newest started attempt's files; of a worker that never started, a pair that stays empty.
+
+        Never those of an attempt to come: that its file exists is what says that it may have been started.
+        """
+        view = self._find(workflow, worker)
+        row = self._queries.latest_attempt(view.run_id, view.position) if view.run_id is not None else None
+        if row is not None:
+            return attempt_files(self._data_dir, row.run_id, row.position, row.number)
+        state = self._definitions.state(workflow)
+        empty = f"{self._data_dir}/logs/unstarted/{state.workflow.id}.{view.position}"
+        return LogFiles(f"{empty}.out", f"{empty}.err")
+
+    def log_paths(self, workflow: str, worker: str) -> tuple[str, str]:
+        """The documented paths, ensured to lead to the newest attempt's files; the real ones where that fails."""
+        directory = self.workflow(workflow).working_dir
+        return ensure_links(directory, worker, self.log_files(workflow, worker), data_dir=self._data_dir)
+
+    # --- the server
+
+    def ready(self) -> dict[str, bool]:
+        """The readiness checks; each is asked for at most a few milliseconds."""
+        results: dict[str, bool] = {}
+        for name, check in self._checks.items():
+            try:
+                results[name] = check()
+            except WattleError:
+                results[name] = False
+        return results
+
+    def active_summary(self) -> tuple[int, int]:
+        """How many runs are active, and how many workers run."""
+        return len(self._queries.active_runs()), len(self._queries.live_attempts())
+
+    # --- helpers
+
+    def _find(self, workflow: str, worker: str) -> WorkerView:
+        state = self._definitions.state(workflow)
+        document = self._definitions.document(state.workflow.version_id)
+        part = next((part for part in document["workers"] if part["name"] == worker), None)
+        latest = self._queries.worker_state(state.workflow.id, worker)
+        active = state.run if state.run is not None and state.run.ended_at is None else None
+        if part is None:
+            dropped = self._dropped(state, active, set(), {}) if active is not None else []
+            view = next((view for view in dropped if view.name == worker), None)
+            if view is None:
+                raise worker_not_found(workflow, worker)
+            part = dict(view.document)
+        view = self._worker_view(state, part, latest)
+        return self._explained(active, [view])[0] if active is not None else view
+
+    def _worker_view(
+        self, state: WorkflowState, part: Mapping[str, Any], latest: tuple[RunRow, RunWorkerRow] | None
+    ) -> WorkerView:
+        run, stored = latest if latest is not None else (None, None)
+        return _view(state.workflow.name, part, state.workflow.created_at, run, stored)
+
+    def _dropped(
+        self,
+        state: WorkflowState,
+        active: RunRow,
+        present: set[str],
+        latest: Mapping[str, tuple[RunRow, RunWorkerRow]],
+    ) -> list[WorkerView]:
+        """Workers of the active run that the current version lacks: listed and stoppable until it ends."""
+        if active.version_id == state.workflow.version_id:
+            return []
+        parts = self._definitions.document(active.version_id)["workers"]
+        return [
+            self._worker_view(state, part, latest.get(part["name"])) for part in parts if part["name"] not in present
+        ]
+
+    def _explained(self, run: RunRow, views: list[WorkerView]) -> list[WorkerView]:
+        """The views with a reason for each that waits or is queued in this run."""
+        if run.kind != "workflow" or all(view.phase not in ("waiting", "queued") for view in views):
+            return views
+        definition = self._definitions.definition(run.version_id)
+        stored = {row.name: row for row in self._queries.run_workers(run.id)}
+        ended = {name: Status(row.status) for name, row in stored.items() if row.phase == "ended"}
+        plan = RunPlan(definition.graph, {name: s for name, s in ended.items() if s is not Status.CANCELLED})
+        for name, row in stored.items():
+            if row.phase not in ("ended", "waiting"):
+                plan.take(name)
+        names = set(definition.graph.names)
+        slots = definition.workflow.max_parallel
+        return [_explain(view, plan, slots) if view.name in names else view for view in views]
+
+    def _is_active(self, view: WorkerView) -> bool:
+        run = self._queries.run(view.run_id) if view.run_id is not None else None
+        if run is None:
+            state = self._definitions.state(view.workflow_name)
+            run = state.run
+        return run is not None and run.ended_at is None
+
+    def _attempt(self, view: WorkerView, number: int) -> AttemptRow | None:
+        if view.run_id is None or not number:
+            return None
+        rows = self._queries.attempts(view.run_id, view.position)
+        return next((row for row in rows if row.number == number), None)
+
+    def _attempt_view(self, row: AttemptRow) -> AttemptView:
+        usage = json.loads(row.metrics) if row.metrics else {}
+        files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
+        return AttemptView(
+            uuid=row.uuid,
+            worker=row.worker,
+            number=row.number,
+            status=row.status,
+            pid=row.pid,
+            exit_code=row.exit_code,
+            signal=row.signal,
+            reason_code=row.reason_code,
+            reason=row.reason,
+            started_at=row.started_at,
+            completed_at=row.ended_at,
+            duration_seconds=_seconds(row.duration_us),
+            user_seconds=_seconds(usage.get("user_us")),
+            system_seconds=_seconds(usage.get("system_us")),
+            max_rss_bytes=usage.get("max_rss_bytes"),
+            stdout=files.stdout,
+            stderr=files.stderr,
+        )
+
+
+def _explain(view: WorkerView, plan: RunPlan, slots: int) -> WorkerView:
+    if view.phase == "waiting":
+        return replace(view, reason=plan.why(view.name))
+    if view.phase == "queued":
+        return replace(view, reason=f"all {slots} slots of the workflow (max_parallel) or the machine's are taken")
+    return view
+
+
+def _view(
+    workflow: str, part: Mapping[str, Any], created_at: int, run: RunRow | None, stored: RunWorkerRow | None
+) -> WorkerView:
+    if run is None or stored is None:
+        status, phase = "created", "waiting"
+        return WorkerView(workflow, part["name"], part, part["working_dir"], status, phase, None, None, created_at)
+    return WorkerView(
+        workflow_name=workflow,
+        name=part["name"],
+        document=part,
+        working_dir=part["working_dir"],
+        status=stored.status,
+        phase=stored.phase,
+        reason=_told(stored),
+        reason_code=stored.reason_code,
+        created_at=created_at,
+        started_at=stored.started_at,
+        completed_at=stored.ended_at,
+        run_id=run.id,
+        position=stored.position,
+        attempt=stored.attempt,
+        exit_code=stored.exit_code,
+        signal=stored.signal,
+        due_at=stored.due_at,
+        notices=stored.notices,
+    )
+
+
+def _told(stored: RunWorkerRow) -> str | None:
+    if stored.phase == "retrying" and stored.due_at is not None:
+        return f"attempt {stored.attempt} failed ({stored.reason}); the next one is due at {instant(stored.due_at)}"
+    return stored.reason
+
+
+def _workflow_view(state: WorkflowState) -> WorkflowView:
+    row, run = state.workflow, state.run
+    active = run is not None and run.ended_at is None
+    if run is None:
+        phase, reason = "waiting", None
+    elif active:
+        phase, reason = ("stopping", run.cancel_reason) if run.wanted == "cancel" else ("running", None)
+    else:
+        phase, reason = "ended", run.reason
+    return WorkflowView(
+        name=row.name,
+        working_dir=state.working_dir,
+        status=run.status if run is not None else "created",
+        phase=phase,
+        reason=reason,
+        created_at=row.created_at,
+        started_at=run.started_at if run is not None else None,
+        completed_at=run.ended_at if run is not None else None,
+        deleted_at=row.deleted_at,
+        description=state.description,
+        run_id=run.id if run is not None else None,
+        active=active,
+    )
+
+
+def _run_view(row: RunRow) -> RunView:
+    lasted = None if row.ended_at is None or row.started_at is None else row.ended_at - row.started_at
+    return RunView(
+        id=row.id,
+        uuid=row.uuid,
+        workflow_name=row.workflow_name,
+        kind=row.kind,
+        worker=row.worker,
+        status=row.status,
+        reason_code=row.reason_code,
+        reason=row.reason,
+        trigger=row.trigger,
+        queued_at=row.queued_at,
+        started_at=row.started_at,
+        completed_at=row.ended_at,
+        duration_seconds=_seconds(lasted),
+        version=row.version_id,
+    )
+
+
+def _event_view(row: EventRow) -> EventView:
+    return EventView(row.id or 0, row.at, row.subject, row.kind, row.run_id, row.payload, row.actor)
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e6

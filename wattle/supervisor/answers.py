@@ -1,0 +1,22 @@
+"""What the loop answers to those who wished for something."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StartedView:
+    """A started run."""
+
+    name: str
+    run_id: int
+    repeated: bool = False  # an Idempotency-Key named a run that exists
+
+
+@dataclass(frozen=True, slots=True)
+class StopView:
+    """What a stop brought about: which attempts were signalled, and that nothing of them is left."""
+
+    text: str
+    signalled: tuple[str, ...] = ()
+    escalated: bool = False
+    unattributed: int = 0

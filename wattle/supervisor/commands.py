@@ -1,0 +1,401 @@
+"""What a caller's wish means. Each method runs on the loop's thread, checks first, raises before it changes
+anything, and has written what it did when it returns.
+
+A wish that takes time (`stop_…`, `restart_…`, forced deletes, `down`) takes `done`, called after the commit
+of the turn that brought it about.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from wattle.definition.graph import Graph, graph_of
+from wattle.definition.model import Worker, Workflow
+from wattle.engine.plan import RunPlan
+from wattle.engine.states import Event, State
+from wattle.errors import (
+    Conflict,
+    Invalid,
+    Unavailable,
+    WattleError,
+    worker_not_found,
+    workflow_already_exists,
+    workflow_not_found,
+)
+from wattle.store.queries import Queries, WorkflowState
+from wattle.store.records import Records
+from wattle.store.rows import RunRow
+from wattle.supervisor.answers import StartedView, StopView
+from wattle.supervisor.clock import Clock
+from wattle.supervisor.ledger import Ledger
+from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.runs import Runs
+
+Done = Callable[[Any], None]  # takes the answer, or the WattleError that came instead
+FREE = (State.WAITING, State.QUEUED, State.RECALLED)  # neither running nor ended
+
+
+class StaleDefinition(Exception):
+    """The definition was replaced between its reading and the turn: read it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A stored version, read and validated on the caller's thread. `graph` spans the whole workflow."""
+
+    version_id: int
+    workflow: Workflow
+    graph: Graph
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """What a version row is made of. `document` is the normalised JSON text."""
+
+    document: str
+    digest: str
+    working_dir: str
+    description: str | None
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of version `version_id` without one of its workers."""
+
+    version_id: int
+    version: NewVersion
+
+
+class Commands:
+    """The loop's thread only."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        records: Records,
+        queries: Queries,
+        ledger: Ledger,
+        clock: Clock,
+        commit: Callable[[Callable[[], Any] | None], Any],
+    ) -> None:
+        self._runs = runs
+        self._records = records
+        self._queries = queries
+        self._ledger = ledger
+        self._clock = clock
+        self._commit = commit
+        self.is_ending = False  # `down` was asked for: nothing is started any more
+
+    # --- definitions
+
+    def create_workflow(self, name: str, version: NewVersion, origin: str) -> None:
+        at = self._clock.now()
+        if self._queries.workflow(name) is not None:
+            raise workflow_already_exists(name)
+
+        def write() -> None:
+            self._records.create_workflow(name=name, **asdict(version), at=at, origin=origin)
+            self._ledger.event(at, name, "workflow.created", None, {"digest": version.digest})
+
+        self._commit(write)
+
+    def replace_workflow(self, name: str, version: NewVersion) -> bool:
+        """Store a new version for later runs; False where it is the same as the current one."""
+        state = self._workflow(name)
+        current = self._queries.version(state.workflow.version_id)
+        if current is not None and current.digest == version.digest:
+            return False
+        self._add_version(state, version, name, "workflow.updated")
+        return True
+
+    def delete_workflow(self, name: str, force: bool, done: Done) -> None:
+        state = self._workflow(name)
+        active = self._active(state.workflow.id)
+        if active and not force:
+            raise Conflict("WORKFLOW_RUNNING", f"Workflow '{name}' is running; stop it first, or delete it by force")
+
+        def delete(view: StopView) -> None:
+            at = self._clock.now()
+
+            def write() -> None:
+                self._records.delete_workflow(state.workflow.id, at)
+                self._ledger.event(at, name, "workflow.deleted", None, {})
+
+            self._commit(write)
+            done(view)
+
+        self._when_ended(active, "deleted by force", delete)
+
+    def delete_worker(self, name: str, worker: str, rest: Rest, force: bool, done: Done) -> None:
+        """Store a new version without the worker. The version is not checked: the next start says what it lacks."""
+        state = self._current(name, rest.version_id)
+        running = self._running(state.workflow.id, worker)
+
+        def delete(view: StopView) -> None:
+            try:
+                now = self._current(name, rest.version_id)
+            except (StaleDefinition, WattleError):
+                done(Conflict("WORKFLOW_CHANGED", f"Workflow '{name}' was changed meanwhile; delete again"))
+                return
+            self._add_version(now, rest.version, f"{name}/{worker}", "worker.deleted")
+            done(view)
+
+        if running is None:
+            delete(StopView(""))
+            return
+        if not force:
+            message = f"Worker '{name}/{worker}' is running; stop it first, or delete it by force"
+            raise Conflict("WORKER_RUNNING", message)
+        run, live = running
+        live.waiters.append(delete)
+        self._ledger.urgent = True
+        self._runs.apply(run, live, Event.STOP, reason_code="stopped", reason="deleted by force")
+
+    # --- runs of a workflow
+
+    def start_workflow(
+        self, name: str, definition: Definition, *, idempotency_key: str | None, trigger: str
+    ) -> StartedView:
+        if idempotency_key is not None:
+            earlier = self._queries.run_by_key(idempotency_key)
+            if earlier is not None:
+                return self._repeated(earlier, name)
+        state = self._current(name, definition.version_id)
+        for run in self._active(state.workflow.id):
+            if run.row.kind == "workflow":
+                message = f"Workflow '{name}' is already running (run {run.id}); stop it or wait for its end"
+                raise Conflict("WORKFLOW_ALREADY_RUNNING", message)
+            message = f"Worker '{name}/{run.row.worker}' is running by itself; stop it or wait for its end"
+            raise Conflict("WORKER_RUNNING", message)
+        if not definition.workflow.workers:
+            raise Invalid("WORKFLOW_EMPTY", f"Workflow '{name}' has no workers, so there is nothing to start")
+        workers = list(definition.workflow.workers)
+        run = self._new_run(state, definition, definition.graph, workers, idempotency_key, trigger)
+        self._runs.add(run)
+        return StartedView(name, run.id)
+
+    def stop_workflow(self, name: str, done: Done) -> None:
+        state = self._workflow(name)
+        self._when_ended(self._active(state.workflow.id), "stopped by a user", done)
+
+    def restart_workflow(self, name: str, definition: Definition, done: Done) -> None:
+        """End what is active, then start a new run."""
+        state = self._current(name, definition.version_id)
+
+        def start(_: StopView) -> None:
+            try:
+                started = self.start_workflow(name, definition, idempotency_key=None, trigger="restart")
+            except StaleDefinition:
+                done(Conflict("WORKFLOW_CHANGED", f"Workflow '{name}' was changed while it was being stopped"))
+            except WattleError as error:
+                done(error)
+            else:
+                done(started)
+
+        self._when_ended(self._active(state.workflow.id), "restarted by a user", start)
+
+    def down(self, done: Done) -> None:
+        """End all active runs; what is being started is refused from now on."""
+        self.is_ending = True
+        self._when_ended(list(self._runs.active.values()), "stopped by wattle down", done)
+
+    # --- one worker
+
+    def start_worker(self, name: str, worker: str, definition: Definition, force: bool) -> StartedView:
+        found = self._in_run(name, worker)
+        if found is None:
+            return self._run_alone(name, worker, definition)
+        run, live = found
+        if live.is_live or live.state is State.SETTLING:
+            raise Conflict("WORKER_ALREADY_RUNNING", f"Worker '{name}/{worker}' is already running")
+        self._begin(run, live, Event.START, force)
+        return StartedView(name, run.id)
+
+    def restart_worker(self, name: str, worker: str, definition: Definition, force: bool, done: Done) -> None:
+        found = self._in_run(name, worker)
+        if found is None:
+            done(self._run_alone(name, worker, definition))
+            return
+        run, live = found
+        started = StartedView(name, run.id)
+        if live.is_live or live.state is State.SETTLING:
+            live.waiters.append(lambda _: done(started))
+            self._ledger.urgent = True
+            self._runs.apply(run, live, Event.RESTART, reason_code="restarted", reason="restarted by a user")
+        else:
+            self._begin(run, live, Event.RESTART, force)
+            done(started)
+
+    def stop_worker(self, name: str, worker: str, is_defined: bool, done: Done) -> None:
+        """Stopping what does not run is no change (design: Stopping)."""
+        found = self._in_run(name, worker)
+        if found is None and not is_defined:
+            raise worker_not_found(name, worker)
+        if found is None or found[1].has_ended:
+            done(StopView(""))
+            return
+        run, live = found
+        live.waiters.append(done)
+        self._ledger.urgent = True
+        self._runs.apply(run, live, Event.STOP, reason_code="stopped", reason="stopped by a user")
+
+    # --- helpers
+
+    def _begin(self, run: LiveRun, live: LiveWorker, event: Event, force: bool) -> None:
+        subject = run.subject(live)
+        if run.is_cancelled or run.timed_out:
+            raise Conflict("WORKFLOW_STOPPING", f"Workflow '{run.row.workflow_name}' is being stopped")
+        if live.state in FREE and not force:
+            waits = run.plan.why(live.name) if live.state is State.WAITING else "it is queued"
+            raise Conflict("WORKER_QUEUED", f"Worker '{subject}' will start by itself: {waits}; force it to start now")
+        waits_for = run.plan.waits_for(live.name)
+        if waits_for and not force:
+            producers = ", ".join(f"'{producer}'" for producer in waits_for)
+            message = f"Worker '{subject}' lacks its inputs: {producers} has not completed; start that, or force it"
+            raise Conflict("INPUT_NOT_READY", message)
+        if live.state in (State.QUEUED, State.RETRYING, State.RECALLED):
+            self._runs.apply(run, live, event)
+            self._ledger.urgent = True
+        else:
+            self._runs.renew(run, live, event, force)
+
+    def _run_alone(self, name: str, worker: str, definition: Definition) -> StartedView:
+        state = self._current(name, definition.version_id)
+        node = definition.workflow.worker(worker)
+        if node is None:
+            raise worker_not_found(name, worker)
+        run = self._new_run(state, definition, graph_of([node]), [node], None, "api")
+        self._runs.add(run)
+        return StartedView(name, run.id)
+
+    def _new_run(
+        self,
+        state: WorkflowState,
+        definition: Definition,
+        graph: Graph,
+        workers: list[Worker],
+        idempotency_key: str | None,
+        trigger: str,
+    ) -> LiveRun:
+        if self.is_ending:
+            raise Unavailable("ENDING", "Wattle is being ended; nothing is started any more")
+        at = self._clock.now()
+        kind = "workflow" if graph is definition.graph else "worker"
+        worker = None if kind == "workflow" else workers[0].name
+        row: RunRow = self._commit(
+            lambda: self._create_run(state, definition.version_id, kind, worker, at, idempotency_key, trigger)
+        )
+        return live_run(row, definition.workflow, graph, workers, self._clock.monotonic())
+
+    def _create_run(
+        self,
+        state: WorkflowState,
+        version_id: int,
+        kind: str,
+        worker: str | None,
+        at: int,
+        key: str | None,
+        trigger: str,
+    ) -> RunRow:
+        row = self._records.create_run(
+            workflow_id=state.workflow.id,
+            workflow_name=state.workflow.name,
+            version_id=version_id,
+            kind=kind,
+            worker=worker,
+            status="running",
+            key=secrets.token_hex(16),
+            queued_at=at,
+            started_at=at,
+            trigger=trigger,
+            idempotency_key=key,
+        )
+        assert row is not None  # the key was looked up on this thread, the only one that writes
+        subject = state.workflow.name if worker is None else f"{state.workflow.name}/{worker}"
+        self._ledger.event(at, subject, "run.started", row.id, {"kind": kind, "trigger": trigger})
+        return row
+
+    def _repeated(self, earlier: RunRow, name: str) -> StartedView:
+        if earlier.workflow_name != name:
+            message = f"This Idempotency-Key already started a run of '{earlier.workflow_name}'"
+            raise Invalid("IDEMPOTENCY_KEY_REUSED", message)
+        return StartedView(name, earlier.id, repeated=True)
+
+    def _when_ended(self, active: list[LiveRun], reason: str, done: Done) -> None:
+        """Cancel runs; `done` is called once all have ended."""
+        left = {run.id for run in active}
+        if not left:
+            done(StopView(""))
+            return
+
+        def ended(run_id: int, view: StopView) -> None:
+            left.discard(run_id)
+            if not left:
+                done(view)
+
+        for run in active:
+            run.waiters.append(partial(ended, run.id))
+            if not run.is_cancelled:
+                self._runs.cancel(run, reason)
+        self._ledger.urgent = True
+
+    def _workflow(self, name: str) -> WorkflowState:
+        state = self._queries.workflow(name)
+        if state is None:
+            raise workflow_not_found(name)
+        return state
+
+    def _current(self, name: str, version_id: int) -> WorkflowState:
+        state = self._workflow(name)
+        if state.workflow.version_id != version_id:
+            raise StaleDefinition
+        return state
+
+    def _active(self, workflow_id: int) -> list[LiveRun]:
+        return [run for run in self._runs.active.values() if run.row.workflow_id == workflow_id]
+
+    def _in_run(self, name: str, worker: str) -> tuple[LiveRun, LiveWorker] | None:
+        """The worker in an active run: in one of the whole workflow rather than in one of its own."""
+        active = self._active(self._workflow(name).workflow.id)
+        for run in sorted(active, key=lambda run: run.row.kind != "workflow"):
+            live = run.workers.get(worker)
+            if live is not None:
+                return run, live
+        return None
+
+    def _running(self, workflow_id: int, worker: str) -> tuple[LiveRun, LiveWorker] | None:
+        for run in self._active(workflow_id):
+            live = run.workers.get(worker)
+            if live is not None and (live.state in (State.QUEUED, State.RECALLED, State.RETRYING) or live.is_live):
+                return run, live
+        return None
+
+    def _add_version(self, state: WorkflowState, version: NewVersion, subject: str, event: str) -> None:
+        at = self._clock.now()
+
+        def write() -> None:
+            self._records.add_version(state.workflow.id, **asdict(version), at=at)
+            self._ledger.event(at, subject, event, None, {"digest": version.digest})
+
+        self._commit(write)
+
+
+def live_run(
+    row: RunRow, workflow: Workflow, graph: Graph, workers: list[Worker], started_monotonic: float
+) -> LiveRun:
+    plan = RunPlan(graph, priorities={worker.name: worker.priority for worker in workers if worker.priority})
+    live = {worker.name: LiveWorker(worker) for worker in workers}
+    return LiveRun(row, workflow, graph, plan, live, started_monotonic)
+
+
+def nodes_of(row: RunRow, workflow: Workflow) -> list[Worker]:
+    """The workers of a stored run: all, or the one that runs by itself, whatever its producers."""
+    if row.kind == "workflow":
+        return list(workflow.workers)
+    node = workflow.worker(row.worker or "")
+    if node is None:
+        raise worker_not_found(workflow.name, row.worker or "")
+    return [node]

@@ -1,0 +1,211 @@
+"""Jobs on users' files: directories, outputs, captures, last words, links. They run on the loop's small pool,
+never on the loop, and come back as messages. Each may be repeated after a crash from any step.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from wattle.definition.model import Worker
+from wattle.logs.files import LogFiles
+from wattle.logs.links import ensure_links
+from wattle.logs.read import last_line
+from wattle.store.rows import CaptureRow
+
+CaptureLookup = Callable[[str], CaptureRow | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`unusable` is {directory: why it could not be made}."""
+
+    run_id: int
+    unusable: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose files a job is about."""
+
+    run_id: int
+    worker: Worker
+    attempt: int
+    uid: str
+    files: LogFiles
+    started_at: int  # µs
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsSeen:
+    """A success looked at: what is missing, what deserves a notice, what was copied and waits for its rename."""
+
+    subject: Subject
+    missing: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    copied: CaptureRow | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A captured file stands at its path."""
+
+    subject: Subject
+    capture: CaptureRow
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """A failure looked at: the last line of stderr, and that its outputs were set aside for the retry."""
+
+    subject: Subject
+    line: str | None
+
+
+def prepare(run_id: int, log_dir: str, directories: Iterable[str]) -> Prepared:
+    """Make the directories that workers need."""
+    unusable: dict[str, str] = {}
+    for directory in (log_dir, *directories):
+        try:
+            os.makedirs(directory, mode=0o700 if directory == log_dir else 0o777, exist_ok=True)
+        except OSError as error:
+            unusable[directory] = error.strerror or str(error)
+    return Prepared(run_id, unusable)
+
+
+def look_at_outputs(subject: Subject, captured: CaptureLookup) -> OutputsSeen:
+    """Are the declared outputs there; is standard output to be saved as one (design: Outputs)."""
+    worker = subject.worker
+    half_done = _half_done(subject, captured)
+    if half_done is not None:
+        return OutputsSeen(subject, copied=half_done)
+    target = _capture_target(worker, subject.files, captured)
+    if target is not None:
+        try:
+            copied = _copy(subject, target)
+        except OSError as error:
+            reason = f"standard output could not be saved as {target}: {error.strerror}"
+            return OutputsSeen(subject, problem=reason)
+        return OutputsSeen(subject, copied=copied)
+    missing, notices = [], []
+    for output in worker.outputs.values():
+        try:
+            found = os.stat(output.path)
+        except OSError:
+            if not output.optional:
+                missing.append(output.path)
+            continue
+        if not _changed_since(found, subject.started_at):
+            notices.append(f"{output.path} was there before and is unchanged")
+    return OutputsSeen(subject, missing=tuple(missing), notices=tuple(notices))
+
+
+def place(subject: Subject, capture: CaptureRow) -> Placed:
+    """Move a complete copy to its path; done already when the path has the copy's identity."""
+    try:
+        os.rename(capture.temporary_path, capture.path)
+    except FileNotFoundError as error:
+        if not is_captured(capture):
+            return Placed(subject, capture, f"standard output could not be saved as {capture.path}: {error.strerror}")
+    except OSError as error:
+        return Placed(subject, capture, f"standard output could not be saved as {capture.path}: {error.strerror}")
+    return Placed(subject, capture)
+
+
+def is_captured(capture: CaptureRow) -> bool:
+    """Does the path hold just what Wattle put there."""
+    try:
+        found = os.lstat(capture.path)
+    except OSError:
+        return False
+    return (found.st_size, found.st_mtime_ns, found.st_ino) == (capture.size, capture.mtime_ns, capture.inode)
+
+
+def last_words(subject: Subject, set_aside: bool) -> LastWords:
+    """The last line a failed attempt wrote; with `set_aside` its outputs become `<path>.failed-<attempt>`."""
+    line = last_line(subject.files.stderr)
+    if set_aside:
+        for output in subject.worker.outputs.values():
+            with suppress(OSError):
+                if _changed_since(os.stat(output.path), subject.started_at):
+                    os.rename(output.path, f"{output.path}.failed-{subject.attempt}")
+    return LastWords(subject, line)
+
+
+def link_logs(working_dir: str, data_dir: str, subjects: Iterable[tuple[str, LogFiles]]) -> None:
+    """Let the documented log paths lead to the newest attempts' files."""
+    for worker, files in subjects:
+        ensure_links(working_dir, worker, files, data_dir=data_dir)
+
+
+def make_launcher(directory: str, interpreter: str) -> None:
+    """A directory in which `python` is Wattle's interpreter, for the end of the workers' PATH."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    quoted = "'" + interpreter.replace("'", "'\\''") + "'"
+    text = f'#!/bin/sh\nexec {quoted} "$@"\n'
+    for name in ("python", "python3"):
+        path = os.path.join(directory, name)
+        with suppress(OSError), open(path, encoding="utf-8") as existing:
+            if existing.read() == text:
+                continue
+        temporary = f"{path}.{os.getpid()}"
+        with open(temporary, "w", encoding="utf-8") as launcher:
+            launcher.write(text)
+        os.chmod(temporary, 0o700)
+        os.rename(temporary, path)
+
+
+def _capture_target(worker: Worker, files: LogFiles, captured: CaptureLookup) -> str | None:
+    """The path that standard output is saved at, or None.
+
+    Without `stdout` it is the one declared output, if the worker did not write it and printed anything.
+    """
+    if worker.stdout is not None:
+        path = worker.outputs[worker.stdout].path
+    elif worker.capture_stdout and len(worker.outputs) == 1:
+        path = next(iter(worker.outputs.values())).path
+        if not _size(files.stdout):
+            return None
+    else:
+        return None
+    if not os.path.lexists(path):
+        return path
+    earlier = captured(path)
+    return path if earlier is not None and is_captured(earlier) else None
+
+
+def _half_done(subject: Subject, captured: CaptureLookup) -> CaptureRow | None:
+    """This attempt's copy that is complete and recorded, but was not renamed before a crash."""
+    for output in subject.worker.outputs.values():
+        capture = captured(output.path)
+        if capture is not None and capture.attempt_uuid == subject.uid and capture.state == "copied":
+            with suppress(OSError):
+                if os.stat(capture.temporary_path).st_ino == capture.inode:
+                    return capture
+    return None
+
+
+def _copy(subject: Subject, target: str) -> CaptureRow:
+    temporary = f"{target}.wattle-{subject.uid[-12:]}"
+    with open(subject.files.stdout, "rb") as source, open(temporary, "wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
+        copy.flush()
+        os.fsync(copy.fileno())
+        found = os.fstat(copy.fileno())
+    return CaptureRow(target, subject.uid, temporary, found.st_size, found.st_mtime_ns, found.st_ino, "copied")
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _changed_since(found: os.stat_result, started_at: int) -> bool:
+    """Written since the attempt began. A directory counts as changed; clocks of file systems are coarse (10 ms)."""
+    return stat.S_ISDIR(found.st_mode) or max(found.st_mtime_ns, found.st_ctime_ns) // 1000 >= started_at - 10_000

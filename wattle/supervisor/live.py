@@ -1,0 +1,116 @@
+"""Live state: the active runs and their workers, keyed by ids. Owned by the loop's thread alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wattle.definition.graph import Graph
+from wattle.definition.model import Worker, Workflow
+from wattle.engine.outcome import Outcome
+from wattle.engine.plan import RunPlan
+from wattle.engine.states import ENDED_STATES, LIVE_STATES, State, phase_of, status_of
+from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
+
+
+@dataclass(slots=True)
+class LiveWorker:
+    """One worker in an active run. `attempt` is the number of its newest attempt, 0 before the first."""
+
+    worker: Worker
+    state: State = State.WAITING
+    attempt: int = 0
+    uid: str = ""
+    reason_code: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    due_at: int | None = None
+    forced: bool = False
+    notices: tuple[str, ...] = ()
+    row: AttemptRow | None = None  # the newest attempt's, once it has started
+    outcome: Outcome | None = None  # of the attempt that settles
+    record: Mapping[str, Any] | None = None  # the keeper's, of the newest end
+    looked_at: int = 0  # the attempt whose files a job looks at
+    missing_until: float | None = None  # monotonic: how long missing outputs are looked for again
+    waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when its process is gone
+
+    @property
+    def name(self) -> str:
+        return self.worker.name
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED_STATES
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in LIVE_STATES
+
+    @property
+    def wanted(self) -> str:
+        """What a user wants of it, as it is stored."""
+        return {State.STOPPING: "stop", State.RESTARTING: "restart", State.EXPIRING: "expire"}.get(self.state, "run")
+
+    def to_row(self, run_id: int) -> RunWorkerRow:
+        return RunWorkerRow(
+            run_id=run_id,
+            position=self.worker.position,
+            name=self.worker.name,
+            phase=phase_of(self.state).value,
+            status=status_of(self.state).value,
+            attempt=self.attempt,
+            wanted=self.wanted,
+            reason_code=self.reason_code,
+            reason=self.reason,
+            exit_code=self.exit_code,
+            signal=self.signal,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            due_at=self.due_at,
+            forced=self.forced,
+            notices=self.notices,
+        )
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """One active run, pinned to the definition it started with."""
+
+    row: RunRow
+    workflow: Workflow
+    graph: Graph
+    plan: RunPlan
+    workers: dict[str, LiveWorker]
+    started_monotonic: float
+    ordered: set[str] = field(default_factory=set)  # names that the keeper may know of
+    prepared: bool = False
+    unusable: dict[str, str] = field(default_factory=dict)  # {directory: why it could not be made}
+    timed_out: bool = False
+    linked: set[str] = field(default_factory=set)  # names whose documented log paths lead to the newest attempt
+    waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when the run has ended
+    by_position: dict[int, LiveWorker] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.by_position = {live.worker.position: live for live in self.workers.values()}
+
+    @property
+    def id(self) -> int:
+        return self.row.id
+
+    @property
+    def group(self) -> str:
+        return str(self.row.id)
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.row.wanted == "cancel"
+
+    def subject(self, live: LiveWorker | None = None) -> str:
+        """How events name it: `workflow` or `workflow/worker`."""
+        name = self.row.workflow_name
+        return name if live is None else f"{name}/{live.name}"
+
+    def live_count(self) -> int:
+        return sum(live.is_live for live in self.workers.values())

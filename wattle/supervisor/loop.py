@@ -1,0 +1,352 @@
+"""The turn: take in what arrived, decide, write it down, act, answer. One thread, the only writer.
+
+Other threads come in by `call` (a wish, answered after its commit) and `post` (a message). Nothing here
+touches a user's file system: that is the pool's part.
+"""
+
+import logging
+import os
+import select
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from wattle.errors import Conflict, Unavailable, WattleError
+from wattle.store.queries import Queries
+from wattle.store.records import Records
+from wattle.supervisor import files
+from wattle.supervisor.clock import Clock, Timers
+from wattle.supervisor.commands import Commands, StaleDefinition
+from wattle.supervisor.keeper_link import KeeperGone
+from wattle.supervisor.keepers import Link
+from wattle.supervisor.ledger import Ledger
+from wattle.supervisor.outbox import Outbox
+from wattle.supervisor.runs import Places, Runs
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+Message = Callable[[], None]
+POOL_THREADS = 4
+STORE_RETRY_SECONDS = 0.5
+KEEPER_RETRY_SECONDS = 2.0
+ACKNOWLEDGE_EVERY = 2000  # records, before the keeper is told that it may delete old journal segments
+
+
+class Supervisor:
+    """The owner of live state. `on_commit` is called after each commit, on the loop's thread."""
+
+    def __init__(
+        self,
+        records: Records,
+        queries: Queries,
+        places: Places,
+        clock: Clock | None = None,
+        *,
+        on_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._records = records
+        self.clock = clock or Clock()
+        self._timers = Timers()
+        self.outbox = Outbox()
+        self.ledger = Ledger(records)
+        self.runs = Runs(self.ledger, self.outbox, self._timers, self.clock, places, queries.capture)
+        self.commands = Commands(self.runs, records, queries, self.ledger, self.clock, self.commit)
+        self._on_commit = on_commit
+        self.link: Link | None = None
+        self.reconnect: Callable[[], None] = lambda: None  # set by recovery: finds or starts a keeper
+        self.imported: dict[str, int] = {}
+        self._acknowledged = 0
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._inbox: deque[Message] = deque()
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="files")
+        self._ending = False
+        self._watches_unsent = False
+        self._store_broken_until = 0.0
+
+    # --- from other threads
+
+    def call(self, wish: Callable[[Commands], T]) -> "Future[T]":
+        """Have the loop do it; the future answers after the commit. Errors are WattleErrors."""
+        future: Future[T] = Future()
+
+        def turn() -> None:
+            try:
+                answer = wish(self.commands)
+            except (WattleError, StaleDefinition) as error:
+                future.set_exception(error)
+            except Exception as error:  # the loop must survive a bug in one wish
+                logger.exception("a call failed")
+                future.set_exception(error)
+            else:
+                self.outbox.answer(lambda: future.set_result(answer))
+
+        self.post(turn)
+        return future
+
+    def call_until_done(self, wish: Callable[[Commands, Callable[[Any], None]], None]) -> "Future[Any]":
+        """Have the loop begin it; the future answers when it has been brought about."""
+        future: Future[Any] = Future()
+
+        def done(answer: Any) -> None:
+            if future.done():
+                return
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        def turn() -> None:
+            try:
+                wish(self.commands, lambda answer: self.outbox.answer(lambda: done(answer)))
+            except WattleError as error:
+                done(error)
+            except StaleDefinition:
+                done(Conflict("WORKFLOW_CHANGED", "The workflow was changed at the same instant; try again"))
+            except Exception as error:  # the loop must survive a bug in one wish
+                logger.exception("a call failed")
+                done(error)
+
+        self.post(turn)
+        return future
+
+    def is_turning(self, within_seconds: float = 1.0) -> bool:
+        """Does the loop answer. Any thread but its own."""
+        try:
+            return self.call(lambda _: True).result(within_seconds)
+        except TimeoutError:
+            return False
+
+    def post(self, message: Message) -> None:
+        """Have the loop take this in on its next turn. Any thread, and signal handlers."""
+        self._inbox.append(message)
+        os.eventfd_write(self._wake, 1)
+
+    def end(self, *, with_keeper: bool = False) -> None:
+        """End the loop after its turn; workers and keeper go on, unless the keeper is told to go too. Any thread."""
+        self.post(lambda: self._end(with_keeper))
+
+    def _end(self, with_keeper: bool) -> None:
+        self._ending = True
+        if with_keeper and self.link is not None:
+            self.outbox.send({"type": "quit"})
+
+    # --- the loop
+
+    def run(self) -> None:
+        """Turn after turn, until `end`."""
+        while not self._ending:
+            self.turn()
+        self._flush()
+        self._act()
+        self._answer()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self.link is not None:
+            self.link.close()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def turn(self) -> None:
+        self._decide(self._wait())
+        if self._flush_is_due():
+            self._flush()
+        self._act()
+        self._answer()
+
+    def _wait(self) -> list[dict[str, Any]]:
+        timeout = -1.0
+        monotonic = self.clock.monotonic()
+        due = [at for at in (self._timers.next_due(), self._flush_due(monotonic)) if at is not None]
+        if self._inbox or self._can_act(monotonic):
+            timeout = 0.0
+        elif due:
+            timeout = max(0.0, min(due) - monotonic)
+        frames: list[dict[str, Any]] = []
+        for descriptor, events in self._epoll.poll(timeout):
+            if descriptor == self._wake:
+                os.eventfd_read(self._wake)
+            elif self.link is not None and descriptor == self.link.fileno():
+                frames += self._receive(events)
+        return frames
+
+    def _can_act(self, monotonic: float) -> bool:
+        """Something was decided that nothing holds back: neither the store nor the lack of a keeper."""
+        outbox = self.outbox
+        return self._store_broken_until <= monotonic and bool(
+            outbox.has_others or (self.link is not None and outbox.has_frames)
+        )
+
+    def _receive(self, events: int) -> list[dict[str, Any]]:
+        assert self.link is not None
+        try:
+            if events & select.EPOLLOUT:
+                self.link.flush()
+                self._watch_link()
+            if events & ~select.EPOLLOUT:
+                return self.link.receive()
+        except KeeperGone as error:
+            self._lose_keeper(str(error))
+        return []
+
+    def _decide(self, frames: list[dict[str, Any]]) -> None:
+        for frame in frames:
+            self._survive(partial(self._frame, frame))
+        while self._inbox:
+            self._survive(self._inbox.popleft())
+        for timer in self._timers.take_due(self.clock.monotonic()):
+            self._survive(timer)
+
+    def _survive(self, decide: Message) -> None:
+        try:
+            decide()
+        except Exception:  # the loop must survive: a bug in one transition may not take the others along
+            logger.exception("a decision failed")
+
+    def _frame(self, frame: Mapping[str, Any]) -> None:
+        match frame["type"]:
+            case "report":
+                for record in frame["records"]:
+                    self.take_record(self.runs.keeper_id, record)
+            case "withdrawn":
+                for uid in frame["uids"]:
+                    self.runs.gone(uid)
+            case "gone":
+                self.runs.gone(frame["uid"])
+            case "stuck":
+                self._stuck(frame["uid"], frame["pids"])
+
+    def take_record(self, keeper_id: str, record: Mapping[str, Any]) -> None:
+        """Import one record of a keeper's journal, once."""
+        seq = record["seq"]
+        if seq <= self.imported.get(keeper_id, 0):
+            return
+        self.imported[keeper_id] = seq
+        self.ledger.imported(keeper_id, seq)
+        self._survive(partial(self.runs.record, record))
+
+    def _stuck(self, uid: str, pids: list[int]) -> None:
+        live = self.runs.stuck(uid, pids)
+        if live is None:
+            return
+        shown = ", ".join(map(str, pids))
+        error = Unavailable("STOP_INCOMPLETE", f"Worker '{live.name}' is being stopped, but these do not die: {shown}")
+        for waiter in live.waiters:
+            waiter(error)
+        live.waiters.clear()
+
+    # --- write down
+
+    def _flush_due(self, monotonic: float) -> float | None:
+        due = self.ledger.due_at(monotonic)
+        return None if due is None else max(due, self._store_broken_until)
+
+    def _flush_is_due(self) -> bool:
+        monotonic = self.clock.monotonic()
+        due = self._flush_due(monotonic)
+        return due is not None and due <= monotonic
+
+    def _flush(self) -> None:
+        try:
+            self.commit(None)
+        except Unavailable as error:
+            logger.error("the store cannot be written, what happened is kept in memory: %s", error)
+            self._store_broken_until = self.clock.monotonic() + STORE_RETRY_SECONDS
+
+    def commit(self, extra: Callable[[], T] | None) -> T | None:
+        """Write `extra` and all gathered facts in one transaction. Raises Unavailable; then nothing was written,
+        the facts stay gathered, and what `extra` gathered is dropped."""
+        if extra is None and self.ledger.is_empty:
+            return None
+        mark = self.ledger.mark()
+        try:
+            with self._records.transaction():
+                result = extra() if extra is not None else None
+                self.ledger.write()
+        except BaseException:
+            self.ledger.rewind(mark)
+            raise
+        self.ledger.forget()
+        self._on_commit()
+        self._acknowledge()
+        return result
+
+    def _acknowledge(self) -> None:
+        seq = self.imported.get(self.runs.keeper_id, 0)
+        if self.link is not None and seq - self._acknowledged >= ACKNOWLEDGE_EVERY:
+            self._acknowledged = seq
+            self.outbox.send({"type": "imported", "seq": seq})
+
+    # --- act and answer
+
+    def _act(self) -> None:
+        if self.ledger.urgent and not self.ledger.is_empty:
+            return  # what a user asked for is not on disk yet
+        if self.link is not None:
+            try:
+                for frame in self.outbox.take_frames():
+                    self.link.send(frame)
+                self._watch_link()
+            except KeeperGone as error:
+                self._lose_keeper(str(error))
+        for job in self.outbox.take_jobs():
+            self._pool.submit(self._run_job, job)
+
+    def _run_job(self, job: Callable[[], Any]) -> None:
+        try:
+            message = job()
+        except Exception:  # a bug in one job may not silence the pool
+            logger.exception("a job on files failed")
+            return
+        self.post(lambda: self._job_done(message))
+
+    def _job_done(self, message: Any) -> None:
+        match message:
+            case files.Prepared():
+                self.runs.prepared(message)
+            case files.OutputsSeen():
+                self.runs.outputs_seen(message)
+            case files.Placed():
+                self.runs.placed(message)
+            case files.LastWords():
+                self.runs.last_words(message)
+
+    def _answer(self) -> None:
+        if self.ledger.urgent and not self.ledger.is_empty:
+            return  # the commit failed: answers wait for one that succeeds
+        for answer in self.outbox.take_answers():
+            answer()
+
+    def _watch_link(self) -> None:
+        if self.link is not None and self.link.has_unsent != self._watches_unsent:
+            self._watches_unsent = self.link.has_unsent
+            self._epoll.modify(self.link.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._watches_unsent else 0))
+
+    def attach(self, link: Link) -> None:
+        """Listen to a keeper from now on."""
+        self.link = link
+        self._acknowledged = 0
+        self._watches_unsent = False
+        self._epoll.register(link.fileno(), select.EPOLLIN)
+
+    def _lose_keeper(self, why: str) -> None:
+        if self._ending:
+            return
+        logger.warning("the keeper is gone (%s); finding or starting another", why)
+        if self.link is not None:
+            self._epoll.unregister(self.link.fileno())
+            self.link.close()
+            self.link = None
+        self._find_keeper()
+
+    def _find_keeper(self) -> None:
+        """Until there is one: workers live on meanwhile, and nothing new is started."""
+        try:
+            self.reconnect()
+        except (KeeperGone, OSError) as error:
+            logger.error("no keeper can be reached (%s); trying again", error)
+            self._timers.at(self.clock.monotonic() + KEEPER_RETRY_SECONDS, self._find_keeper)

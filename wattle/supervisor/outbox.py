@@ -1,0 +1,72 @@
+"""What a turn does once it has been decided: frames to the keeper, jobs to the pool, answers to callers.
+
+Held back while facts that must be on disk first are not. Frames keep the order of the decisions: a stop that
+overtook the order of the same worker would find nothing to stop, and the worker would start after it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Job = Callable[[], Any]
+Frame = dict[str, Any]
+
+
+class Outbox:
+    """Filled by decisions, emptied by the loop's `act` and `answer`."""
+
+    def __init__(self) -> None:
+        self._frames: list[Frame] = []
+        self._jobs: list[Job] = []
+        self._answers: list[Callable[[], None]] = []
+
+    def send(self, frame: Frame) -> None:
+        """A frame to the keeper (keeper/protocol.py)."""
+        self._frames.append(frame)
+
+    def order(self, order: dict[str, Any]) -> None:
+        """Orders that follow one another share a frame."""
+        if self._frames and self._frames[-1]["type"] == "order":
+            self._frames[-1]["orders"].append(order)
+        else:
+            self.send({"type": "order", "orders": [order]})
+
+    def withdraw(self, uid: str) -> None:
+        if self._frames and self._frames[-1]["type"] == "withdraw":
+            self._frames[-1]["uids"].append(uid)
+        else:
+            self.send({"type": "withdraw", "uids": [uid], "request": 0})
+
+    def stop(self, uid: str) -> None:
+        self.send({"type": "stop", "uid": uid, "request": 0})
+
+    def limits(self, groups: dict[str, int | None]) -> None:
+        self.send({"type": "limits", "groups": groups})
+
+    def job(self, job: Job) -> None:
+        """Run on the pool; what it returns comes back as a message."""
+        self._jobs.append(job)
+
+    def answer(self, answer: Callable[[], None]) -> None:
+        """Called after the commit of this turn."""
+        self._answers.append(answer)
+
+    @property
+    def has_frames(self) -> bool:
+        return bool(self._frames)
+
+    @property
+    def has_others(self) -> bool:
+        """Something is to be done that needs no keeper."""
+        return bool(self._jobs or self._answers)
+
+    def take_frames(self) -> list[Frame]:
+        frames, self._frames = self._frames, []
+        return frames
+
+    def take_jobs(self) -> list[Job]:
+        jobs, self._jobs = self._jobs, []
+        return jobs
+
+    def take_answers(self) -> list[Callable[[], None]]:
+        answers, self._answers = self._answers, []
+        return answers

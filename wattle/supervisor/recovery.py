@@ -1,0 +1,257 @@
+"""The boot, which is also the crash path: rows, then the journal, then the keeper, and only then decisions.
+
+| the former daemon died …                | what is found            | what is done                                  |
+| --------------------------------------- | ------------------------ | --------------------------------------------- |
+| before the commit of a run              | nothing                  | nothing; the caller had no answer             |
+| after it, before any order              | a run, no attempt        | its ready workers are ordered                 |
+| after an order was sent                 | the keeper knows the uid | it is taken as queued                         |
+| after a start or an end, not committed  | records in the journal   | they are imported, once                       |
+| while outputs were looked at            | an ended attempt         | they are looked at again; a consumer that has |
+|                                         |                          | started proves them good                      |
+| between a capture's copy and its rename | the copy's identity      | the rename is repeated                        |
+| after a stop was accepted               | `wanted`                 | the stop is sent again                        |
+| together with the keeper                | pids and identities      | a new keeper adopts them                      |
+| with the machine                        | another boot id          | "the machine restarted"                       |
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wattle.definition.graph import graph_of
+from wattle.definition.model import Workflow
+from wattle.engine.outcome import Outcome, judge
+from wattle.engine.states import Event, State, Status
+from wattle.logs.files import attempt_files
+from wattle.store.queries import Queries
+from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
+from wattle.supervisor import orders
+from wattle.supervisor.commands import live_run, nodes_of
+from wattle.supervisor.keepers import Keepers
+from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.loop import Supervisor
+
+logger = logging.getLogger(__name__)
+
+EARLIER_BOOT = "earlier"  # journaled before the machine's last start
+STATES = {
+    ("queued", "run"): State.QUEUED,
+    ("running", "run"): State.RUNNING,
+    ("stopping", "stop"): State.STOPPING,
+    ("stopping", "restart"): State.RESTARTING,
+    ("stopping", "expire"): State.EXPIRING,
+    ("retrying", "run"): State.RETRYING,
+}
+
+
+class Recovery:
+    """Brings a Supervisor up, and back after it lost its keeper. Runs on the loop's thread."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        queries: Queries,
+        keepers: Keepers,
+        data_dir: str,
+        environment: Mapping[str, str],
+        umask: int,
+        max_processes: int,
+        load: Callable[[int], Workflow],
+    ) -> None:
+        self._supervisor = supervisor
+        self._runs = supervisor.runs
+        self._queries = queries
+        self._keepers = keepers
+        self._data_dir = data_dir
+        self._environment = environment
+        self._umask = umask
+        self._max_processes = max_processes
+        self._load = load
+        supervisor.reconnect = self.reconnect
+
+    def boot(self) -> None:
+        """Take in what is stored and what the keeper knows, then set everything going again."""
+        supervisor, runs = self._supervisor, self._runs
+        supervisor.imported.update(self._queries.imported())
+        for row in self._queries.active_runs():
+            run = self._live(row)
+            if run is not None:
+                runs.add(run)
+        self._take_over()
+
+    def reconnect(self) -> None:
+        """The keeper is gone: find or start another, and let it adopt what lives."""
+        self._runs.held = True
+        self._take_over()
+
+    # --- rows
+
+    def _live(self, row: RunRow) -> LiveRun | None:
+        try:
+            workflow = self._load(row.version_id)
+            workers = nodes_of(row, workflow)
+        except Exception:  # a run that cannot be read must not keep the others from going on
+            logger.exception("run %d of %s cannot be read and is left as it is", row.id, row.workflow_name)
+            return None
+        run = live_run(row, workflow, graph_of(workers), workers, self._started_monotonic(row))
+        attempts = {(a.position, a.number): a for a in self._queries.attempts(row.id)}
+        for stored in self._queries.run_workers(row.id):
+            live = run.by_position.get(stored.position)
+            if live is not None:
+                self._fill(run, live, stored, attempts.get((stored.position, stored.attempt)))
+        return run
+
+    def _started_monotonic(self, row: RunRow) -> float:
+        """As if the run had been seen to start: durations over a restart go by the wall clock."""
+        clock = self._supervisor.clock
+        return clock.monotonic() - max(0, clock.now() - (row.started_at or row.queued_at)) / 1e6
+
+    def _fill(self, run: LiveRun, live: LiveWorker, stored: RunWorkerRow, attempt: AttemptRow | None) -> None:
+        if stored.phase == "waiting":
+            return
+        live.attempt, live.row = stored.attempt, attempt
+        live.uid = orders.uid_of(run.row, live.worker, stored.attempt) if stored.attempt else ""
+        live.reason_code, live.reason = stored.reason_code, stored.reason
+        live.exit_code, live.signal = stored.exit_code, stored.signal
+        live.started_at, live.ended_at, live.due_at = stored.started_at, stored.ended_at, stored.due_at
+        live.forced, live.notices = stored.forced, stored.notices
+        if stored.phase == "ended":
+            status = Status(stored.status)
+            live.state = State(stored.status)
+            if stored.reason_code != "upstream_failed":  # those follow from their culprit
+                run.plan.take(live.name)
+                run.plan.finish(live.name, status, live.reason if status is not Status.COMPLETED else None)
+            return
+        run.plan.take(live.name)
+        live.state = STATES[stored.phase, stored.wanted]
+        if live.state is State.RUNNING and attempt is not None and attempt.ended_at is not None:
+            live.state, live.outcome = State.SETTLING, _outcome_of(attempt, live)
+        if live.state not in (State.SETTLING, State.RETRYING):
+            run.ordered.add(live.name)
+
+    # --- the keeper
+
+    def _take_over(self) -> None:
+        supervisor, runs = self._supervisor, self._runs
+        link, fresh = self._keepers.connect()
+        hello = link.hello
+        self._import(hello)
+        runs.keeper_id, runs.boot_id = hello["keeper_id"], hello["boot_id"]
+        supervisor.attach(link)
+        link.send({"type": "environment", "id": 1, "vars": dict(self._environment), "umask": self._umask})
+        groups = {run.group: run.workflow.max_parallel for run in runs.active.values() if run.row.kind == "workflow"}
+        link.send({"type": "limits", "max_processes": self._max_processes, "groups": groups})
+        runs.held = False
+        known = {worker["uid"]: worker for worker in hello["live"]} | dict.fromkeys(hello["queued"])
+        adopted: list[dict[str, Any]] = []
+        for run in list(runs.active.values()):
+            self._reconcile(run, known, fresh, adopted)
+        if adopted:
+            link.send({"type": "adopt", "workers": adopted})
+        for uid in set(known) - {live.uid for run in runs.active.values() for live in run.workers.values()}:
+            logger.warning("the keeper has a worker that belongs to no active run; it is stopped: %s", uid)
+            link.send({"type": "stop", "uid": uid, "request": 0})
+        for run in list(runs.active.values()):
+            for live in list(run.workers.values()):
+                runs.resume(run, live)
+            if run.is_cancelled:
+                runs.carry_out_cancel(run)
+            else:
+                runs.advance(run)
+        supervisor.ledger.urgent = not supervisor.ledger.is_empty
+
+    def _import(self, hello: Mapping[str, Any]) -> None:
+        """Everything journaled before the connection; what comes after arrives as reports."""
+        supervisor, booted_at = self._supervisor, _booted_at()
+        for keeper_id, record in self._keepers.records(supervisor.imported):
+            if keeper_id == hello["keeper_id"] and record["seq"] > hello["seq"]:
+                continue
+            self._runs.keeper_id = keeper_id
+            self._runs.boot_id = hello["boot_id"] if record["at"] >= booted_at else EARLIER_BOOT
+            supervisor.take_record(keeper_id, record)
+
+    def _reconcile(
+        self, run: LiveRun, known: Mapping[str, Any], fresh: bool, adopted: list[dict[str, Any]]
+    ) -> None:
+        for live in run.workers.values():
+            if live.name in run.ordered:
+                self._reconcile_ordered(run, live, known, fresh, adopted)
+            elif live.state in (State.WAITING, State.RETRYING, State.SETTLING):
+                self._find_unrecorded(run, live, known)
+
+    def _reconcile_ordered(
+        self, run: LiveRun, live: LiveWorker, known: Mapping[str, Any], fresh: bool, adopted: list[dict[str, Any]]
+    ) -> None:
+        outbox = self._supervisor.outbox
+        if live.state in (State.STOPPING, State.EXPIRING, State.RESTARTING):
+            outbox.stop(live.uid)
+        if live.uid in known:
+            if live.state is State.RECALLED:
+                outbox.withdraw(live.uid)
+        elif live.row is not None and live.row.boot_id != self._runs.boot_id:
+            self._runs.record(_ended_with_the_machine(run, live, self._supervisor.clock.now()))
+        elif live.row is not None:
+            adopted.append(self._adoption(run, live, live.row))
+        elif fresh and os.path.exists(attempt_files(self._data_dir, run.id, live.worker.position, live.attempt).stdout):
+            # Its log was made by the spawn itself: it may have been started by the keeper that is dead.
+            adopted.append(self._adoption(run, live, None))
+        elif live.state is State.QUEUED:
+            self._runs.send_order(run, live)
+        else:
+            self._runs.apply(run, live, Event.WITHDRAWN)
+
+    def _find_unrecorded(self, run: LiveRun, live: LiveWorker, known: Mapping[str, Any]) -> None:
+        """An order that was sent and neither started nor written down: the keeper still has it."""
+        if orders.uid_of(run.row, live.worker, live.attempt + 1) in known:
+            self._runs.overtake(run, live, live.attempt + 1)
+            self._supervisor.ledger.worker_changed(run, live)
+
+    def _adoption(self, run: LiveRun, live: LiveWorker, row: AttemptRow | None) -> dict[str, Any]:
+        log_files = attempt_files(self._data_dir, run.id, live.worker.position, live.attempt)
+        return {
+            "uid": live.uid,
+            "tag": [run.id, live.worker.position, live.attempt],
+            "group": run.group,
+            "pid": row.pid if row else None,
+            "inode": row.inode if row else None,
+            "start_ticks": row.start_ticks if row else None,
+            "boot_id": (row.boot_id if row else None) or self._runs.boot_id,
+            "uncertain": row is None,
+            "stdout": log_files.stdout,
+            "stderr": log_files.stderr,
+            "takes_slot": run.row.kind == "workflow",
+            "started_at": row.started_at if row else None,
+            "timeout_seconds": live.worker.timeout_seconds,
+            "stop": orders.stop_settings(live.worker),
+        }
+
+
+def _outcome_of(attempt: AttemptRow, live: LiveWorker) -> Outcome:
+    """The judgement again, from the attempt's row."""
+    if attempt.status == "failed":
+        return Outcome(False, attempt.reason_code, attempt.reason, attempt.exit_code, attempt.signal)
+    record = {"kind": "ended", "exit_code": attempt.exit_code, "signal": attempt.signal, "known": True}
+    return judge(record, live.worker)
+
+
+def _ended_with_the_machine(run: LiveRun, live: LiveWorker, now: int) -> dict[str, Any]:
+    return {
+        "kind": "ended",
+        "uid": live.uid,
+        "tag": [run.id, live.worker.position, live.attempt],
+        "at": now,
+        "duration_us": 0,
+        "known": False,
+        "reason_code": "machine_restarted",
+        "reason": "the machine restarted",
+    }
+
+
+def _booted_at() -> int:
+    """When the machine started, in microseconds."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        for line in stat:
+            if line.startswith("btime "):
+                return int(line.split()[1]) * 1_000_000
+    return 0

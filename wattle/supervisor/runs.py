@@ -1,0 +1,584 @@
+"""What an event means for a run: the one place where the state table is applied.
+
+Everything here is a decision: facts go to the ledger, deeds to the outbox. It reads no file and no socket.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from wattle.engine.outcome import Outcome, judge, seconds_text
+from wattle.engine.retry import retry_at
+from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
+from wattle.logs.files import attempt_files
+from wattle.store.rows import AttemptRow
+from wattle.supervisor import files, orders
+from wattle.supervisor.answers import StopView
+from wattle.supervisor.clock import Clock, Timers
+from wattle.supervisor.ledger import Ledger
+from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.outbox import Outbox
+
+logger = logging.getLogger(__name__)
+
+# Orders ahead of free slots: the keeper fills them by itself while the daemon writes (design: Working ahead).
+WINDOW = 64
+LINK_AFTER_SECONDS = 0.1
+MISSING_OUTPUT_SECONDS = 1.0  # shared file systems are late
+MISSING_OUTPUT_STEP_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things are: the data directory, and the directory with the `python` launcher."""
+
+    data_dir: str
+    launcher_dir: str
+
+
+class Runs:
+    """All active runs. The loop's thread only."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        timers: Timers,
+        clock: Clock,
+        places: Places,
+        captured: files.CaptureLookup,
+    ) -> None:
+        self.active: dict[int, LiveRun] = {}
+        self.held = True  # nothing is ordered until recovery knows what is there
+        self.keeper_id = ""
+        self.boot_id = ""
+        self._ledger = ledger
+        self._outbox = outbox
+        self._timers = timers
+        self._clock = clock
+        self._places = places
+        self._captured = captured
+
+    # --- a run's beginning and end
+
+    def add(self, run: LiveRun) -> None:
+        """Take in an active run: its directories are made, then its ready workers are ordered."""
+        self.active[run.id] = run
+        if run.row.kind == "workflow":
+            self._outbox.limits({run.group: run.workflow.max_parallel})
+        self.prepare(run)
+        self._watch_time(run)
+
+    def prepare(self, run: LiveRun) -> None:
+        workers = [live.worker for live in run.workers.values() if not live.has_ended]
+        log_dir = f"{self._places.data_dir}/logs/{run.id}"
+        self._outbox.job(partial(files.prepare, run.id, log_dir, orders.directories(workers)))
+
+    def prepared(self, message: files.Prepared) -> None:
+        run = self.active.get(message.run_id)
+        if run is None:
+            return
+        run.prepared, run.unusable = True, message.unusable
+        self.advance(run)
+
+    def advance(self, run: LiveRun) -> None:
+        """Order what is ready and has room in the window; end the run when all have ended."""
+        if run.plan.is_finished:
+            self._end(run)
+            return
+        if self.held or not run.prepared or run.is_cancelled or run.timed_out:
+            return
+        room = run.workflow.max_parallel + WINDOW - len(run.ordered)
+        if room > 0:
+            for name in run.plan.take_ready(room):
+                self.apply(run, run.workers[name], Event.READY)
+
+    def cancel(self, run: LiveRun, reason: str) -> None:
+        """Bring every worker of a run to its end; what a user wants, so it is written first."""
+        self._ledger.run_changed(run, wanted="cancel", cancel_reason=reason)
+        self._ledger.urgent = True
+        self.carry_out_cancel(run)
+
+    def carry_out_cancel(self, run: LiveRun) -> None:
+        for live in run.workers.values():
+            if not live.has_ended and live.state is not State.STOPPING:
+                self.apply(run, live, Event.STOP, reason_code="stopped", reason=run.row.cancel_reason)
+        self.advance(run)
+
+    def _watch_time(self, run: LiveRun) -> None:
+        limit = run.workflow.timeout_seconds if run.row.kind == "workflow" else None
+        if limit is None:
+            return
+        left = limit - (self._clock.now() - (run.row.started_at or run.row.queued_at)) / 1e6
+        self._timers.at(self._clock.monotonic() + max(0.0, left), partial(self._expire, run))
+
+    def _expire(self, run: LiveRun) -> None:
+        if self.active.get(run.id) is not run or run.is_cancelled:
+            return
+        if self.held:  # recovery first takes in what has ended in the meantime
+            self._timers.at(self._clock.monotonic() + 0.05, partial(self._expire, run))
+            return
+        run.timed_out = True
+        for live in run.workers.values():
+            if not live.has_ended:
+                self.apply(run, live, Event.EXPIRE, reason_code="workflow_timed_out", reason="workflow timed out")
+        self.advance(run)
+
+    def _end(self, run: LiveRun) -> None:
+        if self.active.pop(run.id, None) is None:
+            return
+        status = Status.FAILED if run.timed_out else run.plan.result()
+        reason_code, reason = self._run_reason(run, status)
+        latest = max((live.ended_at or 0 for live in run.workers.values()), default=0)
+        started_at = run.row.started_at or run.row.queued_at
+        elapsed = round((self._clock.monotonic() - run.started_monotonic) * 1e6)
+        ended_at = max(started_at + elapsed, latest)
+        self._ledger.run_changed(run, status=status.value, reason_code=reason_code, reason=reason, ended_at=ended_at)
+        payload = {"status": status.value, "reason": reason, "kind": run.row.kind}
+        self._ledger.event(ended_at, run.subject(), f"run.{status.value}", run.id, payload)
+        self._ledger.urgent = True
+        logger.info("run %d of %s %s", run.id, run.row.workflow_name, status.value)
+        if run.row.kind == "workflow":
+            self._outbox.limits({run.group: None})
+        self._link(run, [live for live in run.workers.values() if live.row is not None and live.name not in run.linked])
+        view = StopView("")
+        for waiter in run.waiters:
+            self._outbox.answer(partial(waiter, view))
+        run.waiters.clear()
+
+    def _run_reason(self, run: LiveRun, status: Status) -> tuple[str | None, str | None]:
+        if run.timed_out:
+            limit = seconds_text(run.workflow.timeout_seconds or 0)
+            return "timed_out", f"workflow timed out after {limit}"
+        if status is Status.CANCELLED and run.row.cancel_reason:
+            return "stopped", run.row.cancel_reason
+        if status is Status.COMPLETED:
+            return None, None
+        state = State.FAILED if status is Status.FAILED else State.CANCELLED
+        names = [live.name for live in run.workers.values() if live.state is state]
+        first = run.workers[names[0]]
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        reason = f": {first.reason}" if first.reason and not more else ""
+        return f"worker_{status.value}", f"{', '.join(names[:1])}{more} {_was(status)}{reason}"
+
+    # --- one worker
+
+    def apply(
+        self,
+        run: LiveRun,
+        live: LiveWorker,
+        event: Event,
+        *,
+        reason_code: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """One step of the state table, with everything that follows from it."""
+        before = live.state
+        cell = step(before, event)
+        live.state = cell.state
+        if live.state in ORDERED_STATES:
+            run.ordered.add(live.name)
+        else:
+            run.ordered.discard(live.name)
+        if reason is not None and cell.state is not before:
+            live.reason_code, live.reason = reason_code, reason
+        if cell.state is not before or cell.action is not Action.NONE:
+            self._ledger.worker_changed(run, live)
+            self._act(run, live, cell.action, before)
+
+    def _act(self, run: LiveRun, live: LiveWorker, action: Action, before: State) -> None:
+        match action:
+            case Action.ORDER:
+                self._gone(live)
+                self._order(run, live)
+            case Action.WITHDRAW:
+                self._outbox.withdraw(live.uid)
+            case Action.SIGNAL:
+                self._event(run, live, "stopping", {"reason": live.reason})
+                self._outbox.stop(live.uid)
+            case Action.SETTLE:
+                self._settle(run, live)
+            case Action.SCHEDULE:
+                self._schedule(run, live)
+            case Action.CONCLUDE:
+                self._conclude(run, live)
+            case Action.NONE:
+                if live.state is State.WAITING and before is State.RECALLED:
+                    live.attempt -= 1
+                    run.plan.put_back(live.name)
+                    self.advance(run)
+
+    def _order(self, run: LiveRun, live: LiveWorker) -> None:
+        live.attempt += 1
+        live.uid = orders.uid_of(run.row, live.worker, live.attempt)
+        live.reason_code = live.reason = live.exit_code = live.signal = None
+        live.started_at = live.ended_at = live.due_at = None
+        live.row = live.outcome = live.record = live.missing_until = None
+        live.notices = ()
+        run.linked.discard(live.name)
+        if self.held:
+            return  # reconciliation orders it, if it is not there already
+        self.send_order(run, live)
+
+    def send_order(self, run: LiveRun, live: LiveWorker) -> None:
+        """Send the order for the worker's current attempt; harmless to repeat."""
+        for directory in orders.directories([live.worker]):
+            if directory in run.unusable:
+                reason = f"directory {directory} could not be made: {run.unusable[directory]}"
+                self._refuse(run, live, "directory_unusable", reason)
+                return
+        places = self._places
+        self._outbox.order(
+            orders.order(run.row, run.workflow, live.worker, live.attempt, places.data_dir, places.launcher_dir)
+        )
+
+    def _refuse(self, run: LiveRun, live: LiveWorker, reason_code: str, reason: str) -> None:
+        tag = [run.id, live.worker.position, live.attempt]
+        record = {"kind": "refused", "uid": live.uid, "tag": tag, "at": self._clock.now()}
+        self.record(record | {"reason_code": reason_code, "reason": reason, "retryable": False})
+
+    def _settle(self, run: LiveRun, live: LiveWorker) -> None:
+        outcome = live.outcome
+        assert outcome is not None
+        if outcome.succeeded and not live.worker.outputs:
+            self.apply(run, live, Event.SUCCESS)
+            return
+        if self.held:
+            return  # the journal may tell of a later attempt: `resume` looks once that is known
+        live.looked_at = live.attempt
+        subject = self.subject(run, live)
+        if outcome.succeeded:
+            self._outbox.job(partial(files.look_at_outputs, subject, self._captured))
+        elif live.started_at is None:
+            self._fail(run, live, outcome, None)  # never started: it has no last words
+        else:
+            set_aside = self._retry_at(live) is not None
+            self._outbox.job(partial(files.last_words, subject, set_aside))
+
+    def _schedule(self, run: LiveRun, live: LiveWorker) -> None:
+        self._event(run, live, "retrying", {"reason": live.reason, "due_at": live.due_at, "attempt": live.attempt})
+        self._watch_retry(run, live)
+
+    def _watch_retry(self, run: LiveRun, live: LiveWorker) -> None:
+        delay = max(0.0, ((live.due_at or 0) - self._clock.now()) / 1e6)
+        self._timers.at(self._clock.monotonic() + delay, partial(self._retry, run, live, live.attempt))
+
+    def _retry(self, run: LiveRun, live: LiveWorker, attempt: int) -> None:
+        if self.active.get(run.id) is run and live.state is State.RETRYING and live.attempt == attempt:
+            self.apply(run, live, Event.RETRY_DUE)
+
+    def _conclude(self, run: LiveRun, live: LiveWorker) -> None:
+        status = status_of(live.state)
+        if live.ended_at is None:
+            live.ended_at = max(self._clock.now(), live.started_at or 0)
+        if status is Status.COMPLETED:
+            live.reason_code = live.reason = None
+        elif status is Status.CANCELLED and live.reason is None:
+            live.reason_code, live.reason = "stopped", "stopped by a user"
+        self._event(run, live, status.value, self._end_payload(live))
+        self._gone(live)
+        for name in run.plan.finish(live.name, status, _detail(live)):
+            lost = run.workers[name]
+            lost.ended_at = live.ended_at
+            if run.is_cancelled or run.timed_out:
+                lost.reason_code, lost.reason = "stopped", run.row.cancel_reason or "workflow timed out"
+            else:
+                lost.reason_code, lost.reason = "upstream_failed", run.plan.why(name).removeprefix("cancelled: ")
+            self.apply(run, lost, Event.UPSTREAM_LOST)
+            self._event(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
+        self.advance(run)
+
+    def _gone(self, live: LiveWorker) -> None:
+        """Whoever waited for the process to be gone is told after the commit."""
+        if not live.waiters:
+            return
+        record = live.record or {}
+        signalled = (live.uid,) if live.record is not None else ()
+        view = StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)))
+        for waiter in live.waiters:
+            self._outbox.answer(partial(waiter, view))
+        live.waiters.clear()
+        self._ledger.urgent = True
+
+    def renew(self, run: LiveRun, live: LiveWorker, event: Event, force: bool) -> None:
+        """An ended or waiting worker begins again by a user's wish; what was cancelled on its account waits again."""
+        live.forced = force
+        consumers = [run.graph.names[position] for position in run.graph.consumers[_index(run, live)]]
+        if live.has_ended:
+            for name in run.plan.renew(live.name):
+                waiting = run.workers[name]
+                self.apply(run, waiting, Event.UPSTREAM_RENEWED)
+                waiting.reason_code = waiting.reason = waiting.ended_at = None
+                self._event(run, waiting, "waiting", {})
+            for name in consumers:
+                if run.workers[name].state is State.QUEUED:
+                    self.apply(run, run.workers[name], Event.UPSTREAM_RENEWED)
+        else:
+            run.plan.take(live.name)
+        self.apply(run, live, event)
+        self._ledger.urgent = True
+
+    # --- what the keeper and the pool report
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the keeper's journal; stale and repeated ones change nothing."""
+        found = self._find(record)
+        if found is None:
+            return
+        run, live = found
+        number = record["tag"][2]
+        if record["kind"] == "started":
+            self._started(run, live, number, record)
+        elif number == live.attempt and live.state in ORDERED_STATES:
+            self._ended(run, live, record)
+        elif number > live.attempt and record["kind"] == "refused":
+            self.overtake(run, live, number)
+            self._ended(run, live, record)
+
+    def gone(self, uid: str) -> None:
+        """The keeper never spawned it and never will, or reported its end before."""
+        for run in self.active.values():
+            for name in run.ordered:
+                live = run.workers[name]
+                if live.uid == uid and live.state is not State.RUNNING:
+                    if live.state is not State.QUEUED:
+                        self.apply(run, live, Event.WITHDRAWN)
+                    return
+
+    def _find(self, record: Mapping[str, Any]) -> tuple[LiveRun, LiveWorker] | None:
+        run_id, position, _ = record["tag"]
+        run = self.active.get(run_id)
+        live = run.by_position.get(position) if run is not None else None
+        return None if run is None or live is None else (run, live)
+
+    def _started(self, run: LiveRun, live: LiveWorker, number: int, record: Mapping[str, Any]) -> None:
+        if number < live.attempt or (number == live.attempt and live.row is not None):
+            return
+        if number > live.attempt or live.state not in ORDERED_STATES:
+            self.overtake(run, live, number)
+        at = int(record["at"])
+        live.started_at = at
+        live.row = AttemptRow(
+            uuid=record["uid"],
+            run_id=run.id,
+            position=live.worker.position,
+            worker=live.name,
+            number=number,
+            status="running",
+            keeper_id=self.keeper_id,
+            boot_id=self.boot_id,
+            pid=record["pid"],
+            inode=record.get("inode"),
+            start_ticks=record.get("start_ticks"),
+            started_at=at,
+        )
+        self._ledger.attempt_changed(live.row)
+        self.apply(run, live, Event.STARTED)
+        self._ledger.worker_changed(run, live)
+        self._event(run, live, "running", {"attempt": number, "pid": record["pid"]}, at)
+        self._timers.at(self._clock.monotonic() + LINK_AFTER_SECONDS, partial(self._link_late, run, live, number))
+
+    def overtake(self, run: LiveRun, live: LiveWorker, number: int) -> None:
+        """The journal is ahead of the store: a daemon that is dead ordered this attempt. That proves that the
+        producers had completed, even if the look at their outputs was not written down."""
+        for position in run.graph.producers[_index(run, live)]:
+            producer = run.workers[run.graph.names[position]]
+            if producer.state is State.SETTLING and producer.outcome is not None and producer.outcome.succeeded:
+                self.apply(run, producer, Event.SUCCESS)
+        run.plan.take(live.name)
+        self._order(run, live)
+        live.attempt = number
+        live.uid = orders.uid_of(run.row, live.worker, number)
+        live.state = State.QUEUED
+        run.ordered.add(live.name)
+
+    def _ended(self, run: LiveRun, live: LiveWorker, record: Mapping[str, Any]) -> None:
+        live.record = record
+        outcome = live.outcome = judge(record, live.worker)
+        live.exit_code, live.signal = outcome.exit_code, outcome.signal
+        started_at = live.started_at or record.get("started_at")
+        if record["kind"] == "refused":
+            live.ended_at = int(record["at"])
+        else:
+            live.started_at = started_at
+            live.ended_at = max(int(started_at or 0) + int(record["duration_us"]), int(started_at or 0))
+            if record.get("left"):
+                live.notices += (f"{record['left']} processes it left behind were ended",)
+        self._write_end(run, live, outcome, record)
+        if live.state is State.EXPIRING:
+            live.reason_code, live.reason = "workflow_timed_out", "workflow timed out"
+        self.apply(run, live, Event.REFUSED if record["kind"] == "refused" else Event.ENDED)
+
+    def _write_end(self, run: LiveRun, live: LiveWorker, outcome: Outcome, record: Mapping[str, Any]) -> None:
+        row = live.row
+        if row is None:
+            row = AttemptRow(live.uid, run.id, live.worker.position, live.name, live.attempt, "failed")
+            row = replace(row, keeper_id=self.keeper_id, boot_id=self.boot_id, started_at=live.started_at)
+        stopped = live.state in (State.STOPPING, State.RESTARTING)
+        status = "cancelled" if stopped else "completed" if outcome.succeeded else "failed"
+        live.row = replace(
+            row,
+            status=status,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            reason_code="stopped" if stopped else outcome.reason_code,
+            reason=(live.reason or "stopped by a user") if stopped else outcome.reason,
+            ended_at=live.ended_at,
+            duration_us=record.get("duration_us"),
+            metrics=_usage(record),
+        )
+        self._ledger.attempt_changed(live.row)
+
+    def outputs_seen(self, message: files.OutputsSeen) -> None:
+        found = self._settling(message.subject)
+        if found is None:
+            return
+        run, live = found
+        if message.copied is not None:
+            self._ledger.captured(message.copied)
+            self._ledger.urgent = True
+            self._outbox.job(partial(files.place, message.subject, message.copied))
+        elif message.problem is not None:
+            self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
+        elif not message.missing:
+            live.notices += message.notices
+            self.apply(run, live, Event.SUCCESS)
+        else:
+            self._look_again(run, live, message)
+
+    def _look_again(self, run: LiveRun, live: LiveWorker, message: files.OutputsSeen) -> None:
+        monotonic = self._clock.monotonic()
+        if live.missing_until is None:
+            live.missing_until = monotonic + MISSING_OUTPUT_SECONDS
+        if monotonic < live.missing_until:
+            again = partial(files.look_at_outputs, message.subject, self._captured)
+            self._timers.at(monotonic + MISSING_OUTPUT_STEP_SECONDS, partial(self._outbox.job, again))
+            return
+        shown = ", ".join(message.missing[:5])
+        more = f" and {len(message.missing) - 5} more" if len(message.missing) > 5 else ""
+        reason = f"it ended well but did not write {shown}{more}"
+        self._fail(run, live, Outcome(False, "OUTPUT_MISSING", reason, live.exit_code), None)
+
+    def placed(self, message: files.Placed) -> None:
+        found = self._settling(message.subject)
+        if found is None:
+            return
+        run, live = found
+        if message.problem is not None:
+            self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
+            return
+        self._ledger.captured(replace(message.capture, state="placed"))
+        live.notices += (f"its standard output was saved as {message.capture.path}",)
+        rest = [output for output in live.worker.outputs.values() if output.path != message.capture.path]
+        if rest:
+            self._outbox.job(partial(files.look_at_outputs, message.subject, self._captured))
+        else:
+            self.apply(run, live, Event.SUCCESS)
+
+    def last_words(self, message: files.LastWords) -> None:
+        found = self._settling(message.subject)
+        if found is not None and found[1].outcome is not None:
+            run, live = found
+            self._fail(run, live, live.outcome or Outcome(False), message.line)
+
+    def _settling(self, subject: files.Subject) -> tuple[LiveRun, LiveWorker] | None:
+        run = self.active.get(subject.run_id)
+        live = run.workers.get(subject.worker.name) if run is not None else None
+        if run is None or live is None or live.state is not State.SETTLING or live.attempt != subject.attempt:
+            return None
+        return run, live
+
+    def _fail(self, run: LiveRun, live: LiveWorker, outcome: Outcome, line: str | None) -> None:
+        live.outcome = outcome
+        live.reason_code = outcome.reason_code
+        live.reason = f"{outcome.reason}: {line}" if line else outcome.reason
+        if live.row is not None:
+            live.row = replace(live.row, status="failed", reason_code=live.reason_code, reason=live.reason)
+            self._ledger.attempt_changed(live.row)
+        live.due_at = None if run.is_cancelled or run.timed_out else self._retry_at(live)
+        self.apply(run, live, Event.FAILURE if live.due_at is None else Event.PASSING_FAILURE)
+
+    def _retry_at(self, live: LiveWorker) -> int | None:
+        outcome = live.outcome
+        if outcome is None or not outcome.mendable:
+            return None
+        return retry_at(live.worker.retry, live.attempt, live.ended_at or self._clock.now(), live.uid)
+
+    def resume(self, run: LiveRun, live: LiveWorker) -> None:
+        """Set going again what a worker was about when the former daemon ended: its settling, its retry."""
+        if live.state is State.SETTLING and live.looked_at != live.attempt:
+            self._settle(run, live)
+        elif live.state is State.RETRYING:
+            self._watch_retry(run, live)
+
+    def stuck(self, uid: str, pids: list[int]) -> LiveWorker | None:
+        """The worker whose tree is not empty 5 s after SIGKILL."""
+        for run in self.active.values():
+            for name in run.ordered:
+                live = run.workers[name]
+                if live.uid == uid:
+                    live.reason = f"its processes {', '.join(map(str, pids))} do not die"
+                    self._ledger.worker_changed(run, live)
+                    return live
+        return None
+
+    # --- small things
+
+    def subject(self, run: LiveRun, live: LiveWorker) -> files.Subject:
+        log_files = attempt_files(self._places.data_dir, run.id, live.worker.position, live.attempt)
+        return files.Subject(run.id, live.worker, live.attempt, live.uid, log_files, live.started_at or 0)
+
+    def _link_late(self, run: LiveRun, live: LiveWorker, number: int) -> None:
+        if live.attempt == number and live.state in ORDERED_STATES:
+            self._link(run, [live])
+
+    def _link(self, run: LiveRun, workers: list[LiveWorker]) -> None:
+        if not workers:
+            return
+        run.linked.update(live.name for live in workers)
+        subjects = [(live.name, self.subject(run, live).files) for live in workers]
+        job = partial(files.link_logs, run.workflow.working_dir, self._places.data_dir, subjects)
+        self._outbox.job(job)
+
+    def _event(
+        self, run: LiveRun, live: LiveWorker, kind: str, payload: Mapping[str, Any], at: int | None = None
+    ) -> None:
+        instant = at if at is not None else live.ended_at if live.has_ended and live.ended_at else self._clock.now()
+        self._ledger.event(instant, run.subject(live), f"worker.{kind}", run.id, payload)
+
+    def _end_payload(self, live: LiveWorker) -> dict[str, Any]:
+        payload: dict[str, Any] = {"attempt": live.attempt, "exit_code": live.exit_code}
+        if live.signal is not None:
+            payload["signal"] = live.signal
+        if live.reason is not None:
+            payload |= {"reason": live.reason, "reason_code": live.reason_code}
+        if live.notices:
+            payload["notices"] = list(live.notices)
+        return payload
+
+
+def _index(run: LiveRun, live: LiveWorker) -> int:
+    """The worker's position in the run's graph (a run of one worker has a graph of one)."""
+    return live.worker.position if run.row.kind == "workflow" else 0
+
+
+def _detail(live: LiveWorker) -> str | None:
+    if live.state is State.COMPLETED or live.reason is None:
+        return None
+    return live.reason
+
+
+def _was(status: Status) -> str:
+    return "failed" if status is Status.FAILED else "was cancelled"
+
+
+def _usage(record: Mapping[str, Any]) -> str | None:
+    if "user_us" not in record or record["user_us"] is None:
+        return None
+    return '{"user_us":%d,"system_us":%d,"max_rss_bytes":%d}' % (
+        record["user_us"],
+        record.get("system_us") or 0,
+        record.get("max_rss_bytes") or 0,
+    )
