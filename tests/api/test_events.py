@@ -1,0 +1,49 @@
+"""`/api/events`: the history, at once or by long poll."""
+
+from api.examples import as_bytes, workflow
+from api.fake_service import FakeService
+from flask.testing import FlaskClient
+
+
+def fill(service: FakeService) -> None:
+    for name in ("a", "b"):
+        service.create_workflow(as_bytes(workflow(name, "w")))
+        service.start_workflow(name)
+
+
+def test_events_after_an_id_come_in_order_and_say_where_to_go_on(client: FlaskClient, service: FakeService) -> None:
+    fill(service)
+    answer = client.get("/api/events?after=1&limit=2").json
+    assert [event["id"] for event in answer["data"]] == [2, 3]
+    assert list(answer["data"][0]) == ["id", "at", "subject", "kind", "run_id", "payload", "actor"]
+    assert answer["data"][0]["kind"] == "run.started"
+    assert answer["last_event_id"] == 3
+    assert client.get("/api/events").json["last_event_id"] == 4
+
+
+def test_events_of_one_workflow_skip_the_others(client: FlaskClient, service: FakeService) -> None:
+    fill(service)
+    answer = client.get("/api/events?workflow=a").json
+    assert [event["id"] for event in answer["data"]] == [1, 2]
+    assert answer["last_event_id"] == 4
+
+
+def test_a_wait_that_sees_nothing_answers_with_an_empty_list(client: FlaskClient, service: FakeService) -> None:
+    fill(service)
+    answer = client.get("/api/events?after=4&wait=0.05")
+    assert (answer.status_code, answer.json["data"], answer.json["last_event_id"]) == (200, [], 4)
+    assert list(answer.json)[:4] == ["success", "data", "message", "timestamp"]
+
+
+def test_a_wait_answers_at_once_where_there_is_something(client: FlaskClient, service: FakeService) -> None:
+    fill(service)
+    answer = client.get("/api/events?after=3&wait=60")
+    assert [event["id"] for event in answer.json["data"]] == [4]
+
+
+def test_a_head_does_not_wait(client: FlaskClient, service: FakeService) -> None:
+    assert client.head("/api/events?wait=60").status_code == 200
+
+
+def test_an_id_from_the_future_is_kept(client: FlaskClient) -> None:
+    assert client.get("/api/events?after=77").json["last_event_id"] == 77

@@ -1,0 +1,250 @@
+"""`/api/workers` (W-15 to W-24)."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api.examples import EXAMPLE_WORKFLOW, HELLO_WORLD, as_bytes
+from api.fake_service import DAY, SECOND, FakeService
+from flask.testing import FlaskClient
+
+from wattle.service.views import LogState
+
+WORKER = "/api/workers/example-workflow/data_fetcher"
+
+
+@pytest.fixture(autouse=True)
+def example(service: FakeService) -> None:
+    service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
+    service.create_workflow(as_bytes(HELLO_WORLD))
+
+
+@pytest.fixture
+def logged(service: FakeService, tmp_path: Path) -> Path:
+    """An attempt that has ended, having printed a line to each stream."""
+    (tmp_path / "out").write_bytes("one\nÜber, 数据\n".encode())
+    (tmp_path / "err").write_bytes(b"careful\n")
+    paths = str(tmp_path / "out"), str(tmp_path / "err")
+    service.logs["example-workflow", "data_fetcher"] = LogState("uid-1", 1, *paths, False, True, "completed", 0)
+    return tmp_path
+
+
+def test_summaries_have_the_documented_keys_in_order(client: FlaskClient) -> None:
+    """W-15."""
+    first = client.get("/api/workers/example-workflow").json["data"][0]
+    documented = ["name", "workflow_name", "status", "command", "created_at", "started_at", "completed_at"]
+    assert list(first) == [*documented, "phase", "reason"]
+    assert first["command"] == "python fetch_data.py"
+
+
+def test_the_detail_has_a_real_array_and_a_real_object(client: FlaskClient) -> None:
+    """W-16."""
+    one = client.get(WORKER).json["data"]
+    documented = ["name", "workflow_name", "command", "args", "working_dir", "env_vars", "status"]
+    assert list(one) == [*documented, "phase", "reason"]
+    assert one["args"] == ["--source", "database"]
+    assert one["env_vars"] == {"DATABASE_URL": "sqlite:///data.db"}
+    assert client.get("/api/workers/hello-world/greet").json["data"]["args"] == []
+
+
+def test_the_schema_is_the_documented_one_and_more(client: FlaskClient) -> None:
+    """W-17, A27."""
+    data = client.get(f"{WORKER}/schema").json["data"]
+    assert list(data) == ["schema"]
+    properties = data["schema"]["properties"]
+    assert data["schema"]["type"] == "object"
+    assert {name: properties[name] for name in list(properties)[:6]} == {
+        "name": {"type": "string"},
+        "workflow_name": {"type": "string"},
+        "command": {"type": "string"},
+        "args": {"type": "array", "items": {"type": "string"}},
+        "working_dir": {"type": "string"},
+        "env_vars": {"type": "object", "additionalProperties": {"type": "string"}},
+    }
+    assert list(properties)[6:] == ["inputs", "outputs"]
+    assert data["schema"]["required"] == ["name", "command"]
+
+
+@pytest.mark.parametrize(
+    "method, verb, text",
+    [
+        ("POST", "/start", "Worker 'example-workflow/data_fetcher' started"),
+        ("POST", "/stop", "Worker 'example-workflow/data_fetcher' stopped"),
+        ("POST", "/restart", "Worker 'example-workflow/data_fetcher' restarted"),
+        ("DELETE", "", "Worker 'example-workflow/data_fetcher' deleted successfully"),
+    ],
+)
+def test_verbs_answer_with_the_documented_texts(client: FlaskClient, method: str, verb: str, text: str) -> None:
+    """W-18, W-19, W-20, W-24."""
+    answer = client.open(WORKER + verb, method=method)
+    assert (answer.status_code, answer.json["data"]) == (200, text)
+    assert list(answer.json)[:4] == ["success", "data", "message", "timestamp"]
+
+
+def test_a_stop_says_that_nothing_is_left(client: FlaskClient) -> None:
+    """W-19, A16."""
+    client.post(f"{WORKER}/start")
+    stop = client.post(f"{WORKER}/stop").json["stop"]
+    assert stop == {"signalled": ["uid-data_fetcher"], "escalated": False, "survivors": 0, "unattributed": 0}
+    assert client.post(f"{WORKER}/stop").json["stop"]["signalled"] == []
+
+
+def test_a_running_worker_refuses_a_start_and_a_delete(client: FlaskClient) -> None:
+    """A18."""
+    client.post(f"{WORKER}/start")
+    assert client.post(f"{WORKER}/start").json["error"]["code"] == "WORKER_ALREADY_RUNNING"
+    refused = client.delete(WORKER)
+    assert (refused.status_code, refused.json["error"]["code"]) == (409, "WORKER_RUNNING")
+    assert client.delete(f"{WORKER}?force=true").status_code == 200
+    assert client.get(WORKER).status_code == 404
+
+
+def test_verbs_take_no_fields(client: FlaskClient) -> None:
+    for verb in ("start", "stop", "restart"):
+        url = f"{WORKER}/{verb}"
+        assert client.post(url, data=b'{"x": 1}', content_type="application/json").status_code == 400
+        assert client.post(url, data=b"{}", content_type="application/json").status_code == 200
+
+
+@pytest.mark.parametrize("part", ["", "/schema", "/why", "/logs", "/logs?tail=3", "/logs/stream", "/metrics"])
+def test_an_unknown_worker_or_workflow_is_404_json_everywhere(client: FlaskClient, part: str) -> None:
+    for path, code in (
+        (f"/api/workers/example-workflow/nobody{part}", "WORKER_NOT_FOUND"),
+        (f"/api/workers/nothing/data_fetcher{part}", "WORKFLOW_NOT_FOUND"),
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, answer.content_type) == (404, "application/json")
+        assert answer.json["error"]["code"] == code
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_verbs_on_an_unknown_worker_are_404(client: FlaskClient, verb: str) -> None:
+    answer = client.post(f"/api/workers/example-workflow/nobody/{verb}")
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "WORKER_NOT_FOUND")
+
+
+def test_why_is_a_sentence_with_its_machine_form(client: FlaskClient, service: FakeService) -> None:
+    service.set_worker(
+        "example-workflow", "data_fetcher", status="failed", phase="ended", reason="exit code 7",
+        reason_code="exit_code", exit_code=7,
+    )  # fmt: skip
+    why = client.get(f"{WORKER}/why").json["data"]
+    assert list(why)[:4] == ["status", "phase", "reason", "reason_code"]
+    assert (why["reason"], why["reason_code"], why["exit_code"]) == ("exit code 7", "exit_code", 7)
+    entity = client.get("/api/workflows/example-workflow/workers").json["data"][0]
+    assert entity["error_message"] == "exit code 7"
+
+
+def test_logs_are_two_paths(client: FlaskClient) -> None:
+    """W-21, W-53."""
+    assert client.get("/api/workers/hello-world/greet/logs").json["data"] == [
+        "stdout: /tmp/hello-world/greet/stdout.log",
+        "stderr: /tmp/hello-world/greet/stderr.log",
+    ]
+
+
+def test_the_tail_of_logs_is_lines(client: FlaskClient, logged: Path) -> None:
+    """A19."""
+    assert client.get(f"{WORKER}/logs?tail=1").json["data"] == [
+        {"type": "stdout", "content": "Über, 数据"},
+        {"type": "stderr", "content": "careful"},
+    ]
+    assert client.get(f"{WORKER}/logs?tail=5&attempt=2").json["data"] == []
+    assert client.get("/api/workers/hello-world/greet/logs?tail=5").json["data"] == []
+
+
+def events_of(body: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: ")]
+
+
+def ids_of(body: bytes) -> list[str]:
+    return [line[4:] for line in body.decode().splitlines() if line.startswith("id: ")]
+
+
+def test_the_stream_replays_lines_and_ends(client: FlaskClient, logged: Path) -> None:
+    """W-22, A20, A21."""
+    answer = client.get(f"{WORKER}/logs/stream")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-cache, no-store"
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert events_of(answer.data) == [
+        {"type": "stdout", "content": "one"},
+        {"type": "stdout", "content": "Über, 数据"},
+        {"type": "stderr", "content": "careful"},
+        {"type": "end", "status": "completed", "exit_code": 0},
+    ]
+    assert b'data: {"type": "stdout", "content": "one"}\n' in answer.data
+
+
+@pytest.mark.parametrize("how", ["header", "parameter"])
+def test_a_stream_goes_on_after_an_id_and_at_its_end_is_204(client: FlaskClient, logged: Path, how: str) -> None:
+    """W-05, W-22."""
+
+    def resume(id: str) -> Any:
+        url = f"{WORKER}/logs/stream"
+        if how == "header":
+            return client.get(url, headers={"Last-Event-ID": id})
+        return client.get(f"{url}?last_event_id={id}")
+
+    ids = ids_of(client.get(f"{WORKER}/logs/stream").data)
+    assert [event.get("content") for event in events_of(resume(ids[0]).data)] == ["Über, 数据", "careful", None]
+    ended = resume(ids[-1])
+    assert (ended.status_code, ended.data) == (204, b"")
+
+
+def test_a_stream_can_be_asked_for_what_is_there_only(client: FlaskClient, service: FakeService, logged: Path) -> None:
+    paths = str(logged / "out"), str(logged / "err")
+    service.logs["example-workflow", "data_fetcher"] = LogState("uid-1", 1, *paths, True, False, "running", None)
+    answer = client.get(f"{WORKER}/logs/stream?follow=false&tail=1")
+    assert [event["content"] for event in events_of(answer.data)] == ["Über, 数据", "careful"]
+
+
+def test_a_head_of_a_stream_has_its_headers_and_ends(client: FlaskClient, logged: Path) -> None:
+    answer = client.head(f"{WORKER}/logs/stream")
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+
+
+def test_pages_from_loopback_can_read_a_stream(client: FlaskClient, logged: Path) -> None:
+    answer = client.get(f"{WORKER}/logs/stream", headers={"Origin": "http://localhost:3000"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+
+
+def test_metrics_of_a_worker_that_has_ended_are_zero_with_its_last_runtime(
+    client: FlaskClient, service: FakeService
+) -> None:
+    """W-23, A23."""
+    service.set_worker(
+        "example-workflow", "data_fetcher", status="completed", phase="ended", started_at=DAY,
+        completed_at=DAY + 323 * SECOND, pid=None,
+    )  # fmt: skip
+    data = client.get(f"{WORKER}/metrics").json["data"]
+    assert list(data) == ["metrics"]
+    metrics = data["metrics"]
+    assert list(metrics)[:4] == ["cpu_usage", "memory_usage", "runtime", "status"]
+    assert metrics["cpu_usage"] == "0.0%"
+    assert metrics["memory_usage"] == "0MB"
+    assert metrics["runtime"] == "00:05:23"
+    assert metrics["status"] == "completed"
+    assert metrics["runtime_seconds"] == 323.0
+
+
+def test_metrics_of_a_worker_that_never_started(client: FlaskClient) -> None:
+    """W-23."""
+    metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
+    assert (metrics["runtime"], metrics["status"], metrics["pid"]) == ("00:00:00", "created", None)
+
+
+def test_metrics_of_a_running_worker_are_measured(client: FlaskClient, service: FakeService) -> None:
+    """W-23."""
+    running = {"status": "running", "phase": "running", "started_at": DAY, "pid": os.getpid()}
+    service.set_worker("example-workflow", "data_fetcher", **running)
+    metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
+    assert metrics["memory_bytes"] > 0
+    assert int(metrics["memory_usage"].removesuffix("MB")) > 0
+    assert metrics["num_processes"] >= 1
+    assert metrics["pid"] == os.getpid()
+    assert metrics["status"] == "running"

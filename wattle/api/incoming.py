@@ -1,0 +1,76 @@
+"""What comes in beside the query: names in the path, JSON bodies, the idempotency key."""
+
+import re
+from typing import Any
+
+from flask import request
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import BaseConverter
+
+from wattle.api.guard import BODY_BYTES
+from wattle.definition.document import parse_json
+from wattle.definition.names import LONGEST_CHARACTERS, nfc
+from wattle.definition.places import pointer
+from wattle.definition.problems import shown
+from wattle.errors import Malformed, Problem
+
+_MOST_DETAILS = 100
+_KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
+
+
+class Name(BaseConverter):
+    """A workflow's or worker's name in the path, in its stored form (NFC). What no name can be is not found.
+
+    NotFound and not ValidationError: that would be 405 where another method has the same path.
+    """
+
+    def to_python(self, value: str) -> str:
+        name = nfc(value)
+        if "\0" in name or len(name) > LONGEST_CHARACTERS:
+            raise NotFound
+        return name
+
+
+def json_object(*fields: str) -> dict[str, Any]:
+    """The optional body: an object with none but these fields; `{}` where there is no body."""
+    body = request.get_data(cache=False)
+    if not body:
+        return {}
+    value = parse_json(body, max_bytes=BODY_BYTES)
+    if not isinstance(value, dict):
+        raise Malformed("VALIDATION_ERROR", "The body must be a JSON object")
+    unknown = [_unknown(field, fields) for field in value if field not in fields]
+    if unknown:
+        unknown = unknown[:_MOST_DETAILS]
+        raise Malformed("VALIDATION_ERROR", unknown[0].message, details=unknown)
+    return value
+
+
+def params() -> dict[str, Any]:
+    """`{"params": {...}}` of a start; null is as good as absent."""
+    value = json_object("params").get("params")
+    if value is not None and not isinstance(value, dict):
+        message = 'params must be an object: {"name": value}'
+        raise Malformed("VALIDATION_ERROR", message, details=[Problem("VALIDATION_ERROR", message, "/params")])
+    return value or {}
+
+
+def definition() -> bytes:
+    """The body of a create, as it came."""
+    body = request.get_data(cache=False)
+    if not body:
+        raise Malformed("INVALID_JSON", "The body is empty: send the workflow's definition as JSON")
+    return body
+
+
+def idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Malformed("INVALID_HEADER", "Idempotency-Key must be 1 to 200 visible ASCII characters")
+    return key
+
+
+def _unknown(field: str, known: tuple[str, ...]) -> Problem:
+    takes = f"it takes {', '.join(known)}" if known else "it takes no fields"
+    message = f"'{shown(field)}' is not a field of this call: {takes}"
+    return Problem("VALIDATION_ERROR", message, pointer((shown(field),)))

@@ -1,0 +1,121 @@
+"""`/api/workers` (W-15 to W-24): one worker, what it prints and what it uses."""
+
+import time
+from functools import partial
+
+from flask import Blueprint, Response, request
+
+from wattle.api import entities, incoming, query, sse
+from wattle.api.envelope import success
+from wattle.api.later import streamed, when_done
+from wattle.api.rooms import rooms
+from wattle.logs.files import LogFiles
+from wattle.logs.follow import Follower
+from wattle.logs.read import tail
+from wattle.metrics.format import worker_metrics
+from wattle.service.views import WorkerView
+
+blueprint = Blueprint("workers", __name__)
+
+MOST_LINES = 100_000
+_STREAM_HEADERS = {**dict(sse.HEADERS), "Cache-Control": "no-cache, no-store"}
+_WORKER = "/workers/<name:workflow>/<name:worker>"
+
+
+@blueprint.get("/workers/<name:workflow>")
+def list_workers(workflow: str) -> Response:
+    page = query.paged([entities.worker_summary(view) for view in rooms().reading.workers(workflow)])
+    return success(page.rows, headers=page.headers, **page.siblings)
+
+
+@blueprint.get(_WORKER)
+def get_worker(workflow: str, worker: str) -> Response:
+    return success(entities.worker_detail(rooms().reading.worker(workflow, worker)))
+
+
+@blueprint.get(f"{_WORKER}/schema")
+def get_schema(workflow: str, worker: str) -> Response:
+    rooms().reading.worker(workflow, worker)
+    return success({"schema": entities.WORKER_SCHEMA})
+
+
+@blueprint.get(f"{_WORKER}/why")
+def get_why(workflow: str, worker: str) -> Response:
+    return success(entities.why(rooms().reading.why(workflow, worker)))
+
+
+@blueprint.post(f"{_WORKER}/start")
+def start_worker(workflow: str, worker: str) -> Response:
+    incoming.json_object()
+    started = rooms().changing.start_worker(workflow, worker, force=query.flag("force"))
+    return success(f"Worker '{workflow}/{worker}' started", run_id=started.run_id)
+
+
+@blueprint.post(f"{_WORKER}/stop")
+def stop_worker(workflow: str, worker: str) -> Response:
+    incoming.json_object()
+    future = rooms().changing.stop_worker(workflow, worker)
+    return when_done(future, lambda view: (f"Worker '{workflow}/{worker}' stopped", {"stop": entities.stop(view)}))
+
+
+@blueprint.post(f"{_WORKER}/restart")
+def restart_worker(workflow: str, worker: str) -> Response:
+    incoming.json_object()
+    future = rooms().changing.restart_worker(workflow, worker, force=query.flag("force"))
+    return when_done(future, lambda new: (f"Worker '{workflow}/{worker}' restarted", {"run_id": new.run_id}))
+
+
+@blueprint.delete(_WORKER)
+def delete_worker(workflow: str, worker: str) -> Response:
+    future = rooms().changing.delete_worker(workflow, worker, force=query.flag("force"))
+    return when_done(future, lambda _: (f"Worker '{workflow}/{worker}' deleted successfully", {}))
+
+
+@blueprint.get(f"{_WORKER}/logs")
+def get_logs(workflow: str, worker: str) -> Response:
+    """The two documented paths; with `?tail=N` the last N lines of each stream, with `attempt=K` of that attempt."""
+    reading = rooms().reading
+    lines = query.optional_integer("tail", high=MOST_LINES)
+    number = query.optional_integer("attempt", low=1)
+    if lines is None:
+        stdout, stderr = reading.log_paths(workflow, worker)
+        return success([f"stdout: {stdout}", f"stderr: {stderr}"])
+    state = reading.log_state(workflow, worker, attempt=number)
+    if state.stdout is None or state.stderr is None:
+        return success([])
+    found = tail(LogFiles(state.stdout, state.stderr), lines)
+    return success([{"type": line.type, "content": line.content} for line in found])
+
+
+@blueprint.get(f"{_WORKER}/logs/stream")
+def stream_logs(workflow: str, worker: str) -> Response:
+    """Server-Sent Events; 204 where a worker that has ended has nothing to say after the id given."""
+    look = partial(rooms().reading.log_state, workflow, worker)
+    look()  # an unknown worker is a 404 and no stream
+    follower = Follower(
+        look,
+        position=request.headers.get("Last-Event-ID") or query.text("last_event_id"),
+        follow=query.flag("follow", True),
+        tail=query.optional_integer("tail", high=MOST_LINES),
+    )
+    if follower.finished:
+        return Response(status=204)
+    return streamed(sse.LogStream(follower), _STREAM_HEADERS)
+
+
+@blueprint.get(f"{_WORKER}/metrics")
+def get_metrics(workflow: str, worker: str) -> Response:
+    view = rooms().reading.worker(workflow, worker)
+    sample = None
+    if view.pid is not None and view.completed_at is None:
+        sample = rooms().sampler.sample(view.pid, f"{view.run_id}.{view.position}.{view.attempt}")
+    metrics = worker_metrics(sample, status=view.status, runtime_seconds=_runtime_seconds(view), pid=view.pid)
+    return success({"metrics": metrics})
+
+
+def _runtime_seconds(view: WorkerView) -> float | None:
+    """Of the newest attempt: until now, or until its end."""
+    if view.started_at is None:
+        return None
+    until = view.completed_at if view.completed_at is not None else time.time_ns() // 1000
+    return max(0, until - view.started_at) / 1e6
