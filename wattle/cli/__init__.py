@@ -1,0 +1,32 @@
+"""The command line: one file a verb, or a group of verbs that differ in a word.
+
+    app.py         the `wattle` group, options of every verb, and how an error ends the process
+    exits.py       exit codes, and which error has which
+    session.py     what a verb gets: the Config, the screen
+    server.py      finding the server, or reading the data directory without one
+    target.py      WF and WF/WORKER
+    definition.py  a definition FILE: read, checked, made ready to be sent
+    output.py      tables, states, durations, colour
+    listing.py     list, runs
+    showing.py     show, why
+    status.py      status
+    logs.py        logs
+    changing.py    create, delete, start, stop, restart
+    validating.py  validate
+    serving.py     serve
+    ending.py      down
+    running.py     run: being the daemon, or joining it
+    progress.py    what `run` tells while it follows
+
+Verbs are imported when they are used: `wattle --version` loads click and nothing else. stdout is for data,
+stderr for talk. The command line is the only importer of wattle.daemon.
+"""
+
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """The `wattle` command."""
+    from wattle.cli.app import run
+
+    run()

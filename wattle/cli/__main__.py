@@ -1,0 +1,5 @@
+"""`python -m wattle.cli`."""
+
+from wattle.cli import main
+
+main()

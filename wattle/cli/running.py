@@ -1,0 +1,221 @@
+"""`wattle run`: store a definition, start it, and follow it to its end.
+
+Where a server runs, it joins it. Where none does, this process *is* the server of the data directory while
+its run lasts: the main thread runs the daemon's loop, a second thread does what a user of that server
+would. When a server it had joined goes away, it takes over and goes on with the same run.
+"""
+
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+import click
+
+from wattle.cli.definition import Definition, checked
+from wattle.cli.exits import Exit
+from wattle.cli.output import count_of
+from wattle.cli.progress import ENDED, Progress
+from wattle.cli.server import find, read_only, wait_for_server
+from wattle.cli.session import Session, pass_session, shared_options
+from wattle.client import Client, ClientError, NoServer
+from wattle.errors import Conflict, Refused, WattleError
+
+if TYPE_CHECKING:
+    from wattle.daemon import Daemon
+
+LOCKED = "DATA_DIR_LOCKED"
+START_SECONDS = 30.0
+MOST_FAILURES = 3  # calls in a row to a server that accepts them and then fails
+
+
+@click.command("run")
+@click.argument("file", metavar="FILE")
+@click.option("-d", "--detach", is_flag=True, help="Start it in the background and come back at once.")
+@shared_options
+@pass_session
+def run_verb(session: Session, file: str, detach: bool) -> int:
+    """Run a definition file to its end ("-": standard input).
+
+    The exit status is the workflow's: 0 completed, 1 failed or cancelled. Ctrl-C leaves the workers running.
+    """
+    errand = Errand(session, checked(file, session.config, session.talk.say))
+    return _detached(session, errand) if detach else _to_the_end(session, errand)
+
+
+class Errand:
+    """Store, start, follow: resumed where it stood with whichever server there is."""
+
+    def __init__(self, session: Session, definition: Definition) -> None:
+        self._session, self._definition = session, definition
+        self._key = str(uuid.uuid4())  # a start whose answer was lost is asked for again, not done again
+        self._is_stored = False
+        self.may_have_started = False
+        self._after = 0
+        self.progress: Progress | None = None
+
+    @property
+    def name(self) -> str:
+        return self._definition.name
+
+    def go_on(self, client: Client) -> Exit:
+        """From where it stands to the end of the run. NoServer where the server goes away meanwhile."""
+        return self.begin(client).follow(client)
+
+    def begin(self, client: Client) -> Progress:
+        """Store and start, unless that is done. Conflict where a run of the workflow is active already."""
+        if self.progress is None:
+            if not self._is_stored:
+                self._store(client)
+            self.may_have_started = True
+            started = client.start_workflow(self.name, idempotency_key=self._key)
+            run_id = started.run_id if started.run_id is not None else client.list_runs(self.name, limit=1)[0]["id"]
+            self.progress = Progress(self._session, self.name, run_id, self._after)
+        return self.progress
+
+    def _store(self, client: Client) -> None:
+        try:
+            before = client.get_workflow(self.name)
+        except ClientError as error:
+            if error.status != 404:
+                raise
+            before = None
+        if before is not None and before["status"] == "running":
+            raise Conflict("WORKFLOW_ALREADY_RUNNING", self._already_running(client))
+        self._after = client.last_event_id()
+        stored = client.put_workflow(self.name, self._definition.content)
+        self._is_stored = True
+        for warning in stored.warnings:
+            self._session.note(f"warning: {warning}")
+        if before is not None and stored.changed:
+            self._session.note(f"'{self.name}' was there with another definition: stored a new version of it")
+
+    def _already_running(self, client: Client) -> str:
+        runs = [run for run in client.list_runs(self.name, limit=20) if run["kind"] == "workflow"]
+        which = f" (run {runs[0]['id']})" if runs else ""
+        return (
+            f"'{self.name}' is running already{which}. `wattle logs {self.name} -f` follows it, `wattle serve` "
+            f"continues it where no server runs, `wattle stop {self.name}` or `wattle down` stops it"
+        )
+
+
+def _to_the_end(session: Session, errand: Errand) -> int:
+    """With the server there is, and as the server where there is none, as often as it takes."""
+    failures = 0
+    while True:
+        client = find(session.config)
+        if client is None:
+            outcome = _as_server(session, errand)
+            if outcome is not None:
+                return outcome
+            continue
+        try:
+            with client:
+                return errand.go_on(client)
+        except NoServer:
+            failures += 1
+            if session.config.server_url is not None or failures > MOST_FAILURES:
+                raise
+        except KeyboardInterrupt:
+            return _interrupted(session, errand, client_gone=False)
+
+
+def _as_server(session: Session, errand: Errand) -> int | None:
+    """Be the daemon until the errand is done; None where another process became it first."""
+    from wattle.daemon import Daemon
+
+    config = session.config
+    daemon = Daemon(config, listen=False)
+    try:
+        daemon.start()
+    except Refused as refusal:
+        if refusal.code != LOCKED:
+            raise
+        other = wait_for_server(config, START_SECONDS)
+        if other is None:
+            raise
+        other.close()
+        return None
+    if errand.progress is not None:
+        session.note("the server went away: this command is the server now")
+    follower = _Follower(session, errand, daemon)
+    follower.start()
+    daemon.run()
+    return follower.result() if follower.is_done() else _interrupted(session, errand, client_gone=True)
+
+
+class _Follower(threading.Thread):
+    """The errand, on a second thread, through the socket of the daemon on the first."""
+
+    def __init__(self, session: Session, errand: Errand, daemon: "Daemon") -> None:
+        super().__init__(name="follower", daemon=True)
+        self._session, self._errand, self._host = session, errand, daemon
+        self._outcome: Exit | BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            client = wait_for_server(self._session.config, START_SECONDS)
+            if client is None:
+                raise NoServer(f"the server in this process does not answer at {self._session.config.socket_path}")
+            with client:
+                self._outcome = self._errand.go_on(client)
+        except BaseException as error:  # the main thread raises it
+            self._outcome = error
+        finally:
+            self._host.request_end()
+
+    def is_done(self) -> bool:
+        """It came to a result, or to an error other than that the daemon ended under it."""
+        self.join(timeout=5)
+        return self._outcome is not None and not isinstance(self._outcome, NoServer)
+
+    def result(self) -> Exit:
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        runs, workers = self._host.active_summary()
+        if runs or workers:
+            from wattle.cli.serving import going_on
+
+            self._session.note(going_on(runs, workers, "other run"))
+        return self._outcome
+
+
+def _interrupted(session: Session, errand: Errand, *, client_gone: bool) -> int:
+    """Ctrl-C, or the daemon was ended under us: what goes on, and how to stop it."""
+    if errand.progress is None:
+        unsure = f"perhaps '{errand.name}' was started: see `wattle status {errand.name}`"
+        session.note(f"interrupted; {unsure if errand.may_have_started else 'nothing was started'}")
+        return Exit.INTERRUPTED
+    client = read_only(session.config) if client_gone else find(session.config)
+    run_id, name, workers = errand.progress.run_id, errand.name, "its workers"
+    if client is not None:
+        try:
+            with client:
+                run = client.get_run(run_id)
+                if run["status"] in ENDED:
+                    return errand.progress.conclude(client, run)
+                # One that has been ordered runs, or will in a moment: the keeper does not ask again.
+                live = sum(worker["phase"] not in ("waiting", "ended") for worker in run["workers"])
+                workers = count_of(live, "worker")
+        except WattleError:
+            pass
+    if client_gone:
+        then = "`wattle serve` continues the run, `wattle down` stops it"
+    else:
+        then = f"`wattle logs {name} -f` follows it, `wattle stop {name}` stops it"
+    session.note(f"run {run_id} of '{name}' goes on with {workers}. {then}")
+    return Exit.INTERRUPTED
+
+
+def _detached(session: Session, errand: Errand) -> int:
+    from wattle.cli.serving import start_in_background
+
+    client = find(session.config) or start_in_background(session.config)
+    with client:
+        run_id = errand.begin(client).run_id
+    session.out.say(f"Workflow '{errand.name}' started successfully (run {run_id})")
+    session.note(
+        f"`wattle status {errand.name}` shows how far it is, `wattle logs {errand.name} -f` what it prints, "
+        f"`wattle stop {errand.name}` stops it, `wattle down` stops everything"
+    )
+    return Exit.DONE

@@ -1,0 +1,142 @@
+"""`wattle status`: one screen. Of all workflows, of one with its workers, or of one worker with its last lines."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from wattle.cli.output import (
+    Screen,
+    count_of,
+    counts_text,
+    duration,
+    elapsed_seconds,
+    instant,
+    plain,
+    reason_of,
+    state_word,
+)
+from wattle.cli.server import connect_or_read
+from wattle.cli.session import Session, json_option, pass_session, shared_options
+from wattle.cli.target import EITHER, Target
+from wattle.client import Client
+
+LAST_LINES = 10
+
+
+@click.command("status")
+@click.argument("target", type=EITHER, metavar="[WF[/WORKER]]", required=False)
+@json_option
+@shared_options
+@pass_session
+def status_verb(session: Session, target: Target | None, as_json: bool) -> None:
+    """What runs, and how far it is."""
+    with connect_or_read(session.config) as client:
+        if target is None:
+            shown: Any = overview(client)
+        elif target.worker is None:
+            shown = workflow_status(client, target.workflow)
+        else:
+            shown = worker_status(client, target.workflow, target.worker)
+    if as_json:
+        session.out.json(shown)
+    elif target is None:
+        _show_overview(session, shown)
+    elif target.worker is None:
+        _show_workflow(session.out, shown)
+    else:
+        _show_worker(session.out, target, shown)
+
+
+def overview(client: Client) -> list[dict[str, Any]]:
+    """The workflows; running ones with `counts` of their workers by status."""
+    shown = []
+    for workflow in client.list_workflows():
+        run = latest_run(client, workflow["name"]) if workflow["status"] == "running" else None
+        shown.append(workflow | {"counts": client.get_run(run["id"])["counts"] if run else None})
+    return shown
+
+
+def workflow_status(client: Client, name: str) -> dict[str, Any]:
+    """The workflow, its latest run (None before the first), and its workers with attempt and reason."""
+    return client.get_workflow(name) | {"run": latest_run(client, name), "workers": client.dag(name)["nodes"]}
+
+
+def worker_status(client: Client, workflow: str, name: str) -> dict[str, Any]:
+    """The worker, why it is so, and its last lines."""
+    worker = client.why(workflow, name)
+    lines = client.log_tail(workflow, name, LAST_LINES)[-LAST_LINES:] if worker["attempt"] else []
+    return worker | {"log": lines}
+
+
+def latest_run(client: Client, workflow: str) -> dict[str, Any] | None:
+    runs = client.list_runs(workflow, limit=1)
+    return runs[0] if runs else None
+
+
+def _show_overview(session: Session, workflows: list[dict[str, Any]]) -> None:
+    if not workflows:
+        session.note("there are no workflows. Make one with `wattle create FILE`")
+        return
+    rows = [
+        [
+            workflow["name"],
+            state_word(workflow),
+            instant(workflow["started_at"]),
+            duration(elapsed_seconds(workflow)),
+            counts_text(workflow["counts"]) if workflow["counts"] else reason_of(workflow),
+        ]
+        for workflow in workflows
+    ]
+    session.out.table(["NAME", "STATE", "STARTED", "TOOK", "WHY"], rows, state_column=1)
+
+
+def _show_workflow(out: Screen, workflow: Mapping[str, Any]) -> None:
+    run, took = workflow["run"], elapsed_seconds(workflow)
+    head = f"{out.bold(workflow['name'])}  {out.state(state_word(workflow))}"
+    if took is not None:
+        head += f", started {instant(workflow['started_at'])}, {duration(took)}"
+    out.say(head + (f" (run {run['id']})" if run else ""))
+    if reason := reason_of(workflow):
+        out.say(f"  why        {plain(reason)}")
+    out.say(f"  directory  {plain(workflow['working_dir'] or '-')}")
+    out.say(f"  workers    {counts_text(_counts(workflow['workers'])) or count_of(0, 'worker')}")
+    if workflow["workers"]:
+        out.say()
+        rows = [
+            [
+                worker["name"],
+                state_word(worker),
+                duration(elapsed_seconds(worker)),
+                str(worker["attempt"] or "-"),
+                reason_of(worker),
+            ]
+            for worker in workflow["workers"]
+        ]
+        out.table(["WORKER", "STATE", "TOOK", "ATTEMPT", "WHY"], rows, state_column=1)
+
+
+def _counts(workers: list[dict[str, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for worker in workers:
+        counts[worker["status"]] = counts.get(worker["status"], 0) + 1
+    return counts
+
+
+def _show_worker(out: Screen, target: Target, worker: Mapping[str, Any]) -> None:
+    word = state_word(worker)
+    since = worker["completed_at"] or worker["started_at"]
+    out.say(f"{out.bold(str(target))}  {out.state(word)}" + (f" since {instant(since)}" if since else ""))
+    if reason := reason_of(worker):
+        out.say(f"  why        {plain(reason)}")
+    if worker["attempt"]:
+        took = [f"took {duration(elapsed_seconds(worker))}"] if worker["started_at"] else []
+        ended = [f"exit code {worker['exit_code']}"] if worker["exit_code"] is not None else []
+        pid = [f"pid {worker['pid']}"] if worker["pid"] and worker["status"] == "running" else []
+        out.say(f"  attempt    {', '.join([str(worker['attempt']), *took, *pid, *ended])}")
+    for notice in worker["notices"]:
+        out.say(f"  note       {plain(notice)}")
+    if worker["log"]:
+        out.say()
+    for line in worker["log"]:
+        out.say(f"  {out.dim('|')} {plain(line['content'])}")

@@ -1,0 +1,335 @@
+"""The composition root: builds the rooms, owns the signals, runs the loop on the main thread and Waitress beside it.
+
+A daemon that ends, however it ends, leaves workers and keeper running; the next one goes on with them.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from wattle.config import Config, check_exposure
+from wattle.definition.paths import Context
+from wattle.errors import Refused
+from wattle.service.changing import Changing
+from wattle.service.definitions import Definitions
+from wattle.service.reading import Reading
+from wattle.store.database import Reader, open_writer
+from wattle.store.queries import Queries
+from wattle.store.records import Records
+from wattle.supervisor.files import make_launcher
+from wattle.supervisor.keeper_link import KeeperGone
+from wattle.supervisor.keepers import LocalKeepers
+from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.orders import base_environment
+from wattle.supervisor.recovery import Recovery
+from wattle.supervisor.runs import Places
+
+logger = logging.getLogger(__name__)
+
+HTTP_THREADS = 16
+COMMAND_THREADS = 8  # of the socket that the command line uses: it answers whatever goes on over TCP
+DRAIN_SECONDS = 1.0
+HTTP_TICK_SECONDS = 30  # how often idle connections are looked at
+CONNECTION_LIMIT = 4096
+DATABASE = "wattle.db"
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Daemon:
+    """One daemon on one data directory. `start`, then `run` on the main thread; the rest is for any thread."""
+
+    def __init__(self, config: Config, *, listen: bool = True) -> None:
+        self._config = config
+        self._listen = listen
+        self._lock = -1
+        self._servers: list[Any] = []
+        self._channels: dict[int, Any] = {}  # one map, so that one thread serves both kinds of sockets
+        self._sockets: list[socket.socket] = []
+        self._down_at_end = config.stop_workers
+        self._signalled: int | None = None
+        self.addresses: list[str] = []
+
+    def start(self) -> None:
+        """Take the data directory, recover what is there, and listen. Refused says why it cannot."""
+        config = self._config
+        if self._listen:
+            check_exposure(config)
+        umask = os.umask(0o022)
+        os.umask(umask)
+        make_data_dir(config.data_dir)
+        self._lock = lock(config.data_dir)
+        try:
+            self._build(umask)
+            self._open_sockets()
+            self._boot()
+            self._serve()
+        except BaseException:
+            self._release()
+            raise
+
+    def _build(self, umask: int) -> None:
+        from wattle.api.pump import Pump
+
+        config = self._config
+        launcher_dir = os.path.join(config.data_dir, "bin")
+        make_launcher(launcher_dir, sys.executable)
+        database = os.path.join(config.data_dir, DATABASE)
+        self._writer = open_writer(database)
+        self._reader = Reader(database)
+        queries = Queries(self._reader)
+        definitions = Definitions(queries)
+        self._pump = Pump()
+        places = Places(config.data_dir, launcher_dir)
+        self._supervisor = Supervisor(Records(self._writer), queries, places, on_commit=self._pump.notify)
+        environment = base_environment(os.environ, launcher_dir)
+        self._recovery = Recovery(
+            self._supervisor,
+            queries,
+            LocalKeepers(config.data_dir),
+            config.data_dir,
+            environment,
+            umask,
+            config.max_processes,
+            definitions.load,
+        )
+        checks = {
+            "store": lambda: queries.last_event_id() >= 0,
+            "loop": self._supervisor.is_turning,
+            "keeper": lambda: self._supervisor.link is not None,
+        }
+        self.reading = Reading(queries, definitions, config.data_dir, checks)
+        self.changing = Changing(self._supervisor, queries, definitions, context(config), on_down=self._when_down)
+
+    def _boot(self) -> None:
+        become_subreaper()
+        try:
+            self._recovery.boot()
+        except (KeeperGone, OSError) as error:
+            log = os.path.join(self._config.data_dir, "keeper.log")
+            raise Refused("KEEPER_UNAVAILABLE", f"The keeper cannot be started: {error}; see {log}") from error
+
+    def _open_sockets(self) -> None:
+        self._sockets.append(unix_socket(self._config.data_dir))
+        if not self._listen:
+            return
+        for address in self._config.listen:
+            for bind in address.binds:
+                bound = tcp_socket(bind.host, bind.port, bind.required)
+                if bound is not None:
+                    self._sockets.append(bound)
+                    host, port = bound.getsockname()[:2]
+                    self.addresses.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    def _serve(self) -> None:
+        from waitress.server import create_server
+
+        from wattle.api.app import create_app
+
+        app = create_app(self.reading, self.changing, self._config, self._pump)
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        for kind, threads in ((socket.AF_UNIX, COMMAND_THREADS), (None, HTTP_THREADS)):
+            mine = [bound for bound in self._sockets if (bound.family == socket.AF_UNIX) == (kind is not None)]
+            if not mine:
+                continue
+            server = create_server(
+                app,
+                map=self._channels,
+                sockets=mine,
+                threads=threads,
+                connection_limit=CONNECTION_LIMIT,
+                asyncore_use_poll=True,
+                asyncore_loop_timeout=HTTP_TICK_SECONDS,
+                channel_timeout=60,
+                max_request_body_size=65 * 1024 * 1024,
+                ident="wattle",
+                clear_untrusted_proxy_headers=True,
+            )
+            self._servers.append(server)
+        self._pump.start()
+        threading.Thread(target=self._servers[0].run, name="http", daemon=True).start()
+
+    def run(self) -> int:
+        """The loop, until somebody wants it to end. Gives the signal that ended it, 0 for none."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: self._supervisor.post(reap_inherited))
+        try:
+            self._supervisor.run()
+        finally:
+            self._release()
+        return self._signalled or 0
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        if self._signalled is None and self._down_at_end:
+            self._signalled = number
+            self.changing.down()
+            return
+        self._signalled = self._signalled or number
+        self.request_end()
+
+    def _when_down(self) -> None:
+        """Everything has ended on purpose: the keeper may go at once, and so may we."""
+        self._supervisor.end(with_keeper=True)
+
+    def _drain(self) -> None:
+        """Let answers that are being written arrive, for a second at most."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < until:
+            channels = [channel for channel in list(self._channels.values()) if hasattr(channel, "total_outbufs_len")]
+            if not any(channel.requests or channel.total_outbufs_len for channel in channels):
+                return
+            time.sleep(0.01)
+
+    def request_end(self) -> None:
+        """End the loop soon; workers go on. Any thread."""
+        self._supervisor.end()
+
+    def active_summary(self) -> tuple[int, int]:
+        """How many runs are active, and how many workers run."""
+        return self.reading.active_summary()
+
+    def _release(self) -> None:
+        self._drain()
+        for server in self._servers:
+            server.close()
+        for bound in self._sockets:
+            with suppress(OSError):
+                bound.close()
+        if hasattr(self, "_pump"):
+            self._pump.close()
+        if hasattr(self, "_supervisor"):
+            self._supervisor.close()
+        if hasattr(self, "_writer"):
+            self._writer.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def open_reading_app(config: Config) -> Any:
+    """The same HTTP application without a daemon: read-only, from the data directory."""
+    from wattle.api.app import create_app
+    from wattle.api.pump import Pump
+
+    queries = Queries(Reader(os.path.join(config.data_dir, DATABASE)))
+    reading = Reading(queries, Definitions(queries), config.data_dir)
+    return create_app(reading, None, config, Pump())
+
+
+def down_without_daemon(config: Config) -> str:
+    """End what an ended daemon left: become the daemon for that long, without listening."""
+    if not os.path.exists(os.path.join(config.data_dir, DATABASE)):
+        return "nothing runs"
+    daemon = Daemon(config, listen=False)
+    daemon.start()
+    runs, workers = daemon.active_summary()
+    daemon.changing.down()
+    daemon.run()
+    return f"stopped: {_count(runs, 'run')}, {_count(workers, 'live worker')}" if runs or workers else "nothing runs"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def context(config: Config) -> Context:
+    """Where a definition's relative paths begin."""
+    return Context(config.base_dir, config.home, os.path.join(config.data_dir, "work"), config.data_dir)
+
+
+def make_data_dir(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        for name in ("logs", "journal", "work"):
+            os.makedirs(os.path.join(path, name), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Refused("DATA_DIR_UNUSABLE", f"The data directory {path} cannot be used: {error.strerror}") from error
+
+
+def lock(data_dir: str) -> int:
+    """The data directory's lock: one daemon at a time. It goes with this process, and with no other."""
+    path = os.path.join(data_dir, "daemon.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        message = f"Another daemon (pid {holder}) holds the data directory {data_dir}; use it, or end it first"
+        raise Refused("DATA_DIR_LOCKED", message) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def unix_socket(data_dir: str) -> socket.socket:
+    """`<data dir>/http.sock`, for this user only. Bound through the directory: paths may be long."""
+    directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    name = os.path.join(data_dir, "http.sock")
+    with suppress(FileNotFoundError):
+        os.unlink(name)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        bound.bind(f"/proc/self/fd/{directory}/http.sock")
+        bound.listen(1024)
+    except OSError as error:
+        raise Refused("SOCKET_UNUSABLE", f"{name} cannot be listened on: {error.strerror}") from error
+    finally:
+        os.umask(before)
+        os.close(directory)
+    bound.setblocking(False)
+    return bound
+
+
+def tcp_socket(host: str, port: int, required: bool) -> socket.socket | None:
+    """A listening socket, None where the machine lacks an address that is not required."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        if not required:
+            return None
+        raise Refused("ADDRESS_UNUSABLE", f"{host}:{port} cannot be listened on: {error.strerror}") from error
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        bound.bind(address)
+        bound.listen(1024)
+    except OSError as error:
+        bound.close()
+        if not required:
+            return None
+        message = f"Port {port} on {host} cannot be listened on: {error.strerror}; choose another with --listen"
+        raise Refused("PORT_UNUSABLE", message) from error
+    bound.setblocking(False)
+    return bound
+
+
+def become_subreaper() -> None:
+    """Workers of a keeper that dies become children of the daemon, not of init (prctl(2))."""
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_inherited() -> None:
+    """Reap workers inherited from a dead keeper, and that keeper: each by its own pid, never by a wildcard."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return
+            os.waitid(os.P_PID, ended.si_pid, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            return
