@@ -1,0 +1,1 @@
+curl http://localhost:9240/api/workflows/hello-world
