@@ -52,7 +52,8 @@ def test_links_move_on_to_the_newer_attempt(tmp_path: Path, data_dir: str, files
 
 def test_a_link_left_by_another_data_directory_is_replaced(tmp_path: Path, files: LogFiles, data_dir: str) -> None:
     """Two data directories may serve one working directory in turn."""
-    ensure_links(str(tmp_path), "load", attempt_files(str(tmp_path / "other"), 3, 1, 2), data_dir=str(tmp_path / "other"))
+    other = str(tmp_path / "other")
+    ensure_links(str(tmp_path), "load", attempt_files(other, 3, 1, 2), data_dir=other)
     out, _ = ensure_links(str(tmp_path), "load", files, data_dir=data_dir)
     assert os.readlink(out) == files.stdout
 

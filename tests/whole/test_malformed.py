@@ -78,7 +78,7 @@ CHANGES: list[Callable[[Document, random.Random], None]] = [
     put("retry", {"limit": -1}, {"limit": "many"}, {"delay": 1}, 3, {"jitter": 5}),
     put("success_exit_codes", [256], [-1], ["0"], 0, {}),
     put("stop", {"signal": "NOPE"}, {"signal": 99}, {"grace_seconds": -1}, {"scope": "world"}, "TERM"),
-    put("priority", "high", 1.5, [], None and 1 or "x"),
+    put("priority", "high", 1.5, [], {}),
     put("stdout", "nothing", 5, [""]),
     put("capture_stdout", "maybe", 5, []),
     put("workflow_name", "another", 5, [], ""),

@@ -23,8 +23,8 @@ class Stop:
 
 class Order:
     """One process wanted. Raises KeyError, IndexError, TypeError, ValueError or AttributeError on a message
-    that is no order: joining is the cheapest check that all of it is text. `identity` is uid and tag as every record of it
-    has them, JSON without braces.
+    that is no order: joining is the cheapest check that all of it is text. `identity` is uid and tag as every
+    record has them, JSON without braces.
     """
 
     __slots__ = (

@@ -20,7 +20,8 @@ def ensure_links(working_dir: str, worker: str, files: LogFiles, *, data_dir: st
     """The paths at which stdout and stderr can be read now: the documented ones, or the real ones.
 
     Makes the directory (parents too), the files (empty, 0600) and the links. A link is replaced only if it
-    points into `data_dir`'s logs, or looks as if another data directory's Wattle had made it. Never raises for reasons of the file system; may be called from any thread.
+    points into `data_dir`'s logs, or looks as if another data directory's Wattle had made it. Never raises
+    for reasons of the file system; may be called from any thread.
     """
     for path in files:
         _make_file(path)

@@ -91,8 +91,15 @@ def look_at_outputs(subject: Subject, captured: CaptureLookup) -> OutputsSeen:
             reason = f"standard output could not be saved as {target}: {error.strerror}"
             return OutputsSeen(subject, problem=reason)
         return OutputsSeen(subject, copied=copied)
+    return look_at_others(subject, None)
+
+
+def look_at_others(subject: Subject, captured_path: str | None) -> OutputsSeen:
+    """Which declared outputs are missing or were there before, but for the one that was just captured."""
     missing, notices = [], []
-    for output in worker.outputs.values():
+    for output in subject.worker.outputs.values():
+        if output.path == captured_path:
+            continue
         try:
             found = os.stat(output.path)
         except OSError:

@@ -308,12 +308,8 @@ class Supervisor:
         match message:
             case files.Prepared():
                 self.runs.prepared(message)
-            case files.OutputsSeen():
-                self.runs.outputs_seen(message)
-            case files.Placed():
-                self.runs.placed(message)
-            case files.LastWords():
-                self.runs.last_words(message)
+            case files.OutputsSeen() | files.Placed() | files.LastWords():
+                self.runs.settling.take_in(message)
 
     def _answer(self) -> None:
         if self.ledger.urgent and not self.ledger.is_empty:

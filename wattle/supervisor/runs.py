@@ -10,9 +10,7 @@ from functools import partial
 from typing import Any
 
 from wattle.engine.outcome import Outcome, judge, seconds_text
-from wattle.engine.retry import retry_at
 from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
-from wattle.logs.files import attempt_files
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import files, orders
 from wattle.supervisor.answers import StopView
@@ -20,14 +18,13 @@ from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.outbox import Outbox
+from wattle.supervisor.settling import Settling
 
 logger = logging.getLogger(__name__)
 
 # Orders ahead of free slots: the keeper fills them by itself while the daemon writes (design: Working ahead).
 WINDOW = 64
 LINK_AFTER_SECONDS = 0.1
-MISSING_OUTPUT_SECONDS = 1.0  # shared file systems are late
-MISSING_OUTPUT_STEP_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,9 @@ class Runs:
         self._timers = timers
         self._clock = clock
         self._places = places
-        self._captured = captured
+        self.settling = Settling(
+            self.active, self.apply, ledger, outbox, timers, clock, places.data_dir, captured
+        )
 
     # --- a run's beginning and end
 
@@ -199,7 +198,8 @@ class Runs:
                 self._event(run, live, "stopping", {"reason": live.reason})
                 self._outbox.stop(live.uid)
             case Action.SETTLE:
-                self._settle(run, live)
+                if not self.held:  # else the journal may tell of a later attempt: `resume` looks once that is known
+                    self.settling.begin(run, live)
             case Action.SCHEDULE:
                 self._schedule(run, live)
             case Action.CONCLUDE:
@@ -238,24 +238,6 @@ class Runs:
         tag = [run.id, live.worker.position, live.attempt]
         record = {"kind": "refused", "uid": live.uid, "tag": tag, "at": self._clock.now()}
         self.record(record | {"reason_code": reason_code, "reason": reason, "retryable": False})
-
-    def _settle(self, run: LiveRun, live: LiveWorker) -> None:
-        outcome = live.outcome
-        assert outcome is not None
-        if outcome.succeeded and not live.worker.outputs:
-            self.apply(run, live, Event.SUCCESS)
-            return
-        if self.held:
-            return  # the journal may tell of a later attempt: `resume` looks once that is known
-        live.looked_at = live.attempt
-        subject = self.subject(run, live)
-        if outcome.succeeded:
-            self._outbox.job(partial(files.look_at_outputs, subject, self._captured))
-        elif live.started_at is None:
-            self._fail(run, live, outcome, None)  # never started: it has no last words
-        else:
-            set_aside = self._retry_at(live) is not None
-            self._outbox.job(partial(files.last_words, subject, set_aside))
 
     def _schedule(self, run: LiveRun, live: LiveWorker) -> None:
         self._event(run, live, "retrying", {"reason": live.reason, "due_at": live.due_at, "attempt": live.attempt})
@@ -431,85 +413,10 @@ class Runs:
         )
         self._ledger.attempt_changed(live.row)
 
-    def outputs_seen(self, message: files.OutputsSeen) -> None:
-        found = self._settling(message.subject)
-        if found is None:
-            return
-        run, live = found
-        if message.copied is not None:
-            self._ledger.captured(message.copied)
-            self._ledger.urgent = True
-            self._outbox.job(partial(files.place, message.subject, message.copied))
-        elif message.problem is not None:
-            self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
-        elif not message.missing:
-            live.notices += message.notices
-            self.apply(run, live, Event.SUCCESS)
-        else:
-            self._look_again(run, live, message)
-
-    def _look_again(self, run: LiveRun, live: LiveWorker, message: files.OutputsSeen) -> None:
-        monotonic = self._clock.monotonic()
-        if live.missing_until is None:
-            live.missing_until = monotonic + MISSING_OUTPUT_SECONDS
-        if monotonic < live.missing_until:
-            again = partial(files.look_at_outputs, message.subject, self._captured)
-            self._timers.at(monotonic + MISSING_OUTPUT_STEP_SECONDS, partial(self._outbox.job, again))
-            return
-        shown = ", ".join(message.missing[:5])
-        more = f" and {len(message.missing) - 5} more" if len(message.missing) > 5 else ""
-        reason = f"it ended well but did not write {shown}{more}"
-        self._fail(run, live, Outcome(False, "OUTPUT_MISSING", reason, live.exit_code), None)
-
-    def placed(self, message: files.Placed) -> None:
-        found = self._settling(message.subject)
-        if found is None:
-            return
-        run, live = found
-        if message.problem is not None:
-            self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
-            return
-        self._ledger.captured(replace(message.capture, state="placed"))
-        live.notices += (f"its standard output was saved as {message.capture.path}",)
-        rest = [output for output in live.worker.outputs.values() if output.path != message.capture.path]
-        if rest:
-            self._outbox.job(partial(files.look_at_outputs, message.subject, self._captured))
-        else:
-            self.apply(run, live, Event.SUCCESS)
-
-    def last_words(self, message: files.LastWords) -> None:
-        found = self._settling(message.subject)
-        if found is not None and found[1].outcome is not None:
-            run, live = found
-            self._fail(run, live, live.outcome or Outcome(False), message.line)
-
-    def _settling(self, subject: files.Subject) -> tuple[LiveRun, LiveWorker] | None:
-        run = self.active.get(subject.run_id)
-        live = run.workers.get(subject.worker.name) if run is not None else None
-        if run is None or live is None or live.state is not State.SETTLING or live.attempt != subject.attempt:
-            return None
-        return run, live
-
-    def _fail(self, run: LiveRun, live: LiveWorker, outcome: Outcome, line: str | None) -> None:
-        live.outcome = outcome
-        live.reason_code = outcome.reason_code
-        live.reason = f"{outcome.reason}: {line}" if line else outcome.reason
-        if live.row is not None:
-            live.row = replace(live.row, status="failed", reason_code=live.reason_code, reason=live.reason)
-            self._ledger.attempt_changed(live.row)
-        live.due_at = None if run.is_cancelled or run.timed_out else self._retry_at(live)
-        self.apply(run, live, Event.FAILURE if live.due_at is None else Event.PASSING_FAILURE)
-
-    def _retry_at(self, live: LiveWorker) -> int | None:
-        outcome = live.outcome
-        if outcome is None or not outcome.mendable:
-            return None
-        return retry_at(live.worker.retry, live.attempt, live.ended_at or self._clock.now(), live.uid)
-
     def resume(self, run: LiveRun, live: LiveWorker) -> None:
         """Set going again what a worker was about when the former daemon ended: its settling, its retry."""
         if live.state is State.SETTLING and live.looked_at != live.attempt:
-            self._settle(run, live)
+            self.settling.begin(run, live)
         elif live.state is State.RETRYING:
             self._watch_retry(run, live)
 
@@ -526,10 +433,6 @@ class Runs:
 
     # --- small things
 
-    def subject(self, run: LiveRun, live: LiveWorker) -> files.Subject:
-        log_files = attempt_files(self._places.data_dir, run.id, live.worker.position, live.attempt)
-        return files.Subject(run.id, live.worker, live.attempt, live.uid, log_files, live.started_at or 0)
-
     def _link_late(self, run: LiveRun, live: LiveWorker, number: int) -> None:
         if live.attempt == number and live.state in ORDERED_STATES:
             self._link(run, [live])
@@ -538,7 +441,7 @@ class Runs:
         if not workers:
             return
         run.linked.update(live.name for live in workers)
-        subjects = [(live.name, self.subject(run, live).files) for live in workers]
+        subjects = [(live.name, self.settling.subject(run, live).files) for live in workers]
         job = partial(files.link_logs, run.workflow.working_dir, self._places.data_dir, subjects)
         self._outbox.job(job)
 
