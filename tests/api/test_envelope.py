@@ -33,7 +33,7 @@ def test_instants_have_three_digits_and_a_z(microseconds: int | None, text: str 
 
 
 def test_success_has_exactly_the_four_documented_keys_in_order(client: FlaskClient) -> None:
-    """W-03, A25."""
+    """W-02, W-03, A25."""
     answer = client.get("/api/workflows")
     assert list(answer.json) == ["success", "data", "message", "timestamp"]
     assert answer.json["success"] is True

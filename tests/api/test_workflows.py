@@ -52,7 +52,7 @@ def test_create_tells_warnings_beside_the_data(client: FlaskClient) -> None:
 
 
 def test_workflow_entities_have_the_documented_keys_in_order(client: FlaskClient) -> None:
-    """W-10, W-11, W-32."""
+    """W-10, W-11, W-32, A33."""
     create(client, HELLO_WORLD)
     (listed,) = client.get("/api/workflows").json["data"]
     one = client.get("/api/workflows/hello-world").json["data"]

@@ -34,6 +34,7 @@ def words_of_sh(shell: Sequence[str], command: str) -> list[str]:
     ],
 )
 def test_a_command_that_uses_nothing_of_the_shell_is_executed_directly(command: str, argv: tuple[str, ...]) -> None:
+    """A3."""
     plan = plan_command(command)
     assert (plan.argv, plan.direct) == (argv, True)
 
@@ -77,6 +78,7 @@ def test_true_with_arguments_is_left_to_sh() -> None:
 
 @pytest.mark.parametrize("command", ["", "  ", " \n", "echo 'x", 'echo "x', "a \"b'", "echo 'a' 'b", 'say "it\\"'])
 def test_an_empty_command_and_an_open_quote_are_invalid(command: str) -> None:
+    """A3."""
     with pytest.raises(Invalid) as caught:
         plan_command(command)
     assert caught.value.code == "INVALID_COMMAND"

@@ -60,7 +60,7 @@ def test_a_circle_is_told_in_the_documented_words_with_its_path() -> None:
     ],
 )
 def test_a_reference_that_leads_nowhere_has_a_suggestion(ref: str, hint: str) -> None:
-    """A7: also where it has no slash."""
+    """W-35, A7: also where it has no slash."""
     others: list[dict[str, Any]] = [{"name": "one", "outputs": {"only": "x"}}, {"name": "none"}]
     [problem] = refusal(workflow(FETCH, *others, {"name": "end", "inputs": {"i": ref}})).details
     assert (problem.code, problem.suggestion) == ("DEPENDENCY_VALIDATION_FAILED", hint)

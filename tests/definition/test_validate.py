@@ -55,7 +55,7 @@ def test_every_field_is_read() -> None:
 
 @pytest.mark.parametrize("nothing", [None, "absent", "empty"])
 def test_optional_fields_may_be_absent_null_or_empty(nothing: str | None) -> None:
-    """W-31; what was given is kept as given."""
+    """W-31, A8 (`workflow_name` is filled in); what was given is kept as given."""
     fields: dict[str, Any] = {
         "args": [],
         "env_vars": {},

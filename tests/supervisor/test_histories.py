@@ -93,6 +93,7 @@ def test_a_retry_waits_for_its_delay_and_counts_as_running(tmp_path: Path) -> No
 
 
 def test_retries_end_with_their_limit(tmp_path: Path) -> None:
+    """A29: `retry.limit` counts the retries after the first attempt."""
     world = World(tmp_path, "fetch -> load", each=RETRY)
     world.play("run; start fetch; exit fetch 1; wait 11; start fetch; exit fetch 1; wait 21; start fetch; exit fetch 1")
     assert world.status() == "failed"

@@ -32,7 +32,7 @@ def layered(witness: Path, layers: int, width: int, seconds: float) -> list[dict
 
 
 def test_a_daemon_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
-    """40 workers in 4 layers: the run completes, each worker ran once, every log is whole, 7 is 7."""
+    """A30, F10: 40 workers in 4 layers; the run ends, each worker ran once, every log is whole, 7 is 7."""
     server = Server(tmp_path).start()
     witness = tmp_path / "witness"
     server.run("layers", layered(witness, 4, 10, 0.4), max_parallel=10)
@@ -41,8 +41,7 @@ def test_a_daemon_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
     try:
         while kills < 12:
             before = len(witness.read_text().splitlines()) if witness.exists() else 0
-            eventually(lambda: time.monotonic() * 1000 % 7 < 1)  # not in step with anything
-            time.sleep(chance.uniform(0.0, 0.25))
+            time.sleep(chance.uniform(0.0, 0.25))  # the fault's instant, not a hope
             if server.status("layers") != "running":
                 break
             server.kill()

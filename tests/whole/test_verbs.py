@@ -247,7 +247,7 @@ def test_a_file_that_wattle_did_not_capture_is_never_replaced(server: Server, tm
 
 
 def test_a_worker_sees_its_names_paths_and_a_findable_python(server: Server, tmp_path: Path) -> None:
-    """A4, A6."""
+    """A4, A5 (the directory is made), A6."""
     server.run(
         "env",
         [

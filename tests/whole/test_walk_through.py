@@ -36,7 +36,7 @@ def curl(server: Server, block: str) -> tuple[int, dict]:
 
 @pytest.mark.parametrize("time", [1, 2])
 def test_hello_world_as_documented(server: Server, time: int) -> None:
-    """W-50 to W-53, W-56, W-22, W-23; twice in a row."""
+    """W-50, W-51, W-52, W-53, W-56; twice in a row."""
     status, body = curl(server, "create-hello-world")
     assert (status, body["data"]) == (201, "Workflow 'hello-world' created successfully")
     for _ in range(2):
