@@ -82,7 +82,8 @@ def section(page: Path, heading: str) -> str:
 
 def table(text: str) -> list[list[str]]:
     """The cells of the first table in `text`, without its head."""
-    rows = [line for line in text.splitlines() if line.startswith("|")]
+    first = re.search(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    rows = first[0].splitlines() if first is not None else []
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 

@@ -29,7 +29,7 @@ def curl(server: Server, block: Block) -> tuple[int, str]:
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.returncode == 0, f"{block}: {done.stderr}"
     body, _, status = done.stdout.rpartition("\n")
-    return int(status), body.replace(str(server.data_dir), READERS_DATA_DIR).replace(str(server.port), "9240")
+    return int(status), body.replace(str(server.data_dir), READERS_DATA_DIR)
 
 
 def answered(server: Server, block: Block, answer: Block | None) -> tuple[int, str]:

@@ -2,7 +2,8 @@
 
 from wattle.engine.states import ENDED_STATES, TABLE, Action, Cell, Event, State, phase_of, status_of
 
-HEAD = "| state | shown as (status, phase) | on … | it becomes | and the supervisor … |\n| --- | --- | --- | --- | --- |"
+HEAD = "| state | shown as (status, phase) | on … | it becomes | and the supervisor … |"
+RULE = "| --- | --- | --- | --- | --- |"
 DEEDS = {
     Action.NONE: "",
     Action.ORDER: "orders its next attempt",
@@ -17,7 +18,7 @@ DEEDS = {
 def rendered() -> str:
     """One row for each cell that a state has, events with the same cell together; what is missing is impossible."""
     rows = [row for state in State for row in _rows(state)]
-    return "\n".join([HEAD, *rows])
+    return "\n".join([HEAD, RULE, *rows])
 
 
 def _rows(state: State) -> list[str]:

@@ -26,7 +26,7 @@ def base_environment(environ: Mapping[str, str], launcher_dir: str) -> dict[str,
 
 
 def worker_environment(
-    run: RunRow, workflow: Workflow, worker: Worker, number: int, launcher_dir: str
+    run: RunRow, workflow: Workflow, worker: Worker, number: int, uid: str, launcher_dir: str
 ) -> dict[str, str]:
     """What is added to the base: the definition's variables, then Wattle's own."""
     env = {**workflow.env_vars, **worker.env_vars}
@@ -38,7 +38,7 @@ def worker_environment(
         "WATTLE_WORKER": worker.name,
         "WATTLE_RUN_ID": str(run.id),
         "WATTLE_ATTEMPT": str(number),
-        "WATTLE_ATTEMPT_UID": uid_of(run, worker, number),
+        "WATTLE_ATTEMPT_UID": uid,
     }
     return env
 
@@ -52,14 +52,15 @@ def order(
 ) -> dict[str, Any]:
     """The keeper's order for a worker's attempt (keeper/protocol.py); idempotent by its uid."""
     files = attempt_files(data_dir, run.id, worker.position, number)
+    uid = uid_of(run, worker, number)
     return {
-        "uid": uid_of(run, worker, number),
+        "uid": uid,
         "tag": [run.id, worker.position, number],
         "group": str(run.id),
         "argv": list(worker.argv),
         "direct": worker.direct,
         "cwd": worker.working_dir,
-        "env": worker_environment(run, workflow, worker, number, launcher_dir),
+        "env": worker_environment(run, workflow, worker, number, uid, launcher_dir),
         "stdout": files.stdout,
         "stderr": files.stderr,
         "takes_slot": run.kind == "workflow",

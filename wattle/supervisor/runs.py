@@ -56,6 +56,7 @@ class Runs:
         self._timers = timers
         self._clock = clock
         self._places = places
+        self._unlinked: list[tuple[LiveRun, LiveWorker, int]] = []
         self.settling = Settling(
             self.active, self.apply, ledger, outbox, timers, clock, places.data_dir, captured
         )
@@ -224,11 +225,12 @@ class Runs:
 
     def send_order(self, run: LiveRun, live: LiveWorker) -> None:
         """Send the order for the worker's current attempt; harmless to repeat."""
-        for directory in orders.directories([live.worker]):
-            if directory in run.unusable:
-                reason = f"directory {directory} could not be made: {run.unusable[directory]}"
-                self._refuse(run, live, "directory_unusable", reason)
-                return
+        if run.unusable:
+            for directory in orders.directories([live.worker]):
+                if directory in run.unusable:
+                    reason = f"directory {directory} could not be made: {run.unusable[directory]}"
+                    self._refuse(run, live, "directory_unusable", reason)
+                    return
         places = self._places
         self._outbox.order(
             orders.order(run.row, run.workflow, live.worker, live.attempt, places.data_dir, places.launcher_dir)
@@ -360,7 +362,7 @@ class Runs:
         self.apply(run, live, Event.STARTED)
         self._ledger.worker_changed(run, live)
         self._event(run, live, "running", {"attempt": number, "pid": record["pid"]}, at)
-        self._timers.at(self._clock.monotonic() + LINK_AFTER_SECONDS, partial(self._link_late, run, live, number))
+        self._link_later(run, live)
 
     def overtake(self, run: LiveRun, live: LiveWorker, number: int) -> None:
         """The journal is ahead of the store: a daemon that is dead ordered this attempt. That proves that the
@@ -433,9 +435,27 @@ class Runs:
 
     # --- small things
 
-    def _link_late(self, run: LiveRun, live: LiveWorker, number: int) -> None:
-        if live.attempt == number and live.state in ORDERED_STATES:
-            self._link(run, [live])
+    def _link_later(self, run: LiveRun, live: LiveWorker) -> None:
+        """Once it has lived for a while; one timer looks at all that have started since the last look."""
+        if not self._unlinked:
+            self._timers.at(self._clock.monotonic() + LINK_AFTER_SECONDS, self._link_due)
+        self._unlinked.append((run, live, live.attempt))
+
+    def _link_due(self) -> None:
+        """Each is linked between one and two spans after its start; those that have ended wait for the run's end."""
+        seen, self._unlinked = self._unlinked, []
+        by_run: dict[int, list[LiveWorker]] = {}
+        young_from = self._clock.now() - round(LINK_AFTER_SECONDS * 1e6)
+        for run, live, number in seen:
+            if live.attempt != number or live.state not in ORDERED_STATES:
+                continue
+            if (live.started_at or 0) > young_from:
+                self._link_later(run, live)
+            else:
+                by_run.setdefault(run.id, []).append(live)
+        for run_id, workers in by_run.items():
+            if run_id in self.active:
+                self._link(self.active[run_id], workers)
 
     def _link(self, run: LiveRun, workers: list[LiveWorker]) -> None:
         if not workers:
@@ -478,10 +498,9 @@ def _was(status: Status) -> str:
 
 
 def _usage(record: Mapping[str, Any]) -> str | None:
-    if "user_us" not in record or record["user_us"] is None:
+    """The attempt's use of the machine as JSON; what the keeper cannot tell (a peak below its own) is null."""
+    if record.get("user_us") is None:
         return None
-    return '{"user_us":%d,"system_us":%d,"max_rss_bytes":%d}' % (
-        record["user_us"],
-        record.get("system_us") or 0,
-        record.get("max_rss_bytes") or 0,
-    )
+    peak = record.get("max_rss_bytes")
+    shown = "null" if peak is None else str(peak)
+    return '{"user_us":%d,"system_us":%d,"max_rss_bytes":%s}' % (record["user_us"], record["system_us"], shown)
