@@ -213,7 +213,7 @@ def server(make_server: MakeServer, request: pytest.FixtureRequest) -> Server:
 
 
 def test_waitress_has_what_the_pump_uses_of_it(server: Server) -> None:
-    """A22. Red here: read `_take_over` again before `waitress` in setup.cfg is widened."""
+    """A22. Red here: read `handover.take_over` again before `waitress` in setup.cfg is widened."""
     seen: list[HTTPChannel] = []
 
     def look(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -2,8 +2,7 @@
 
 A request that has to wait (a stream, a long poll, the answer of a stop) is taken over from Waitress: the socket is
 duplicated, Waitress closes its own descriptor without having written anything of ours, and the pump writes the whole
-answer, with `Connection: close`. What we use of Waitress is in `_take_over` and nowhere else, and
-`tests/api/test_pump.py` pins it.
+answer, with `Connection: close`. What we use of Waitress for that is in handover.py.
 
 Why so: a thread per stream costs 119 % CPU and an API p99 of 76 ms at 1,000 watchers; this 10 % and 11.7 ms
 (design.md, section 6). Sources are polled on the pump's thread, one after the other: a source must not wait for
@@ -24,18 +23,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from email.utils import formatdate
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from waitress.channel import HTTPChannel
 
 from wattle.api import sse
+from wattle.api.handover import Headers, head, take_over
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Headers = list[tuple[str, str]]
 StartResponse = Callable[..., Any]
 
 RETRY_MILLISECONDS = 5000  # told to an EventSource that found no place
@@ -158,7 +156,7 @@ class Pump:
             busy = sse.error("TOO_MANY_STREAMS", f"{self._max_clients} clients are connected; trying again soon")
             return iter([sse.retry(RETRY_MILLISECONDS) + busy])  # an iterator has no length: Waitress closes after it
         client = _Client(source, streams=True, interval_seconds=self._poll_seconds)
-        client.backlog += _head(environ, status, headers)
+        client.backlog += head(environ, status, headers)
         if self._admit(environ, client):
             return ()
         return _Polled(source, self._poll_seconds, self._heartbeat_seconds)
@@ -220,7 +218,7 @@ class Pump:
         channel = getattr(environ.get("waitress.client_disconnected"), "__self__", None)
         if not isinstance(channel, HTTPChannel):
             return False
-        taken = _take_over(channel, lambda clean: self._post(partial(self._handed_over, client, clean)))
+        taken = take_over(channel, lambda clean: self._post(partial(self._handed_over, client, clean)))
         if taken is None:
             return False
         client.sock = taken
@@ -492,9 +490,9 @@ class _Reply:
             return b""
         self.done = True
         if _is_bodyless(answer.status):
-            return _head(self._environ, answer.status, answer.headers)
+            return head(self._environ, answer.status, answer.headers)
         headers = [*answer.headers, ("Content-Length", str(len(answer.body)))]
-        return _head(self._environ, answer.status, headers) + answer.body
+        return head(self._environ, answer.status, headers) + answer.body
 
     def close(self) -> None:
         pass
@@ -531,65 +529,6 @@ class _Polled:
 
     def close(self) -> None:
         self._client.close()
-
-
-def _take_over(channel: Any, handed_over: Callable[[bool], None]) -> socket.socket | None:
-    """Another descriptor of the channel's connection; None where the client has gone or descriptors have run out.
-
-    On a Waitress task thread, in the middle of the request. From here on the channel takes no further request and
-    writes nothing more than earlier answers which still wait in it; then Waitress's main thread closes it, which
-    closes only *its* descriptor. At that moment `handed_over(clean)` is called, on that thread. `clean` is False
-    where earlier answers could not be written, so that ours must not be either.
-    """
-    with channel.outbuf_lock:  # handle_close passes through this lock before it closes the socket
-        if not channel.connected:
-            return None
-        try:
-            duplicate = channel.socket.dup()
-        except OSError:
-            return None
-        clean = channel.total_outbufs_len == 0
-
-        def note_and_close() -> None:
-            nonlocal clean
-            clean = channel.total_outbufs_len == 0
-            vars(channel).pop("handle_close", None)  # back to the class's
-            channel.handle_close()
-
-        def leave_and_tell(map: Any = None) -> None:
-            vars(channel).pop("handle_close", None)
-            vars(channel).pop("del_channel", None)
-            channel.del_channel(map)
-            handed_over(clean)
-
-        channel.write_soon = _swallow
-        channel.handle_close = note_and_close
-        channel.del_channel = leave_and_tell
-    with channel.requests_lock:
-        channel.close_when_flushed = True  # whatever the task makes of our empty answer
-        pipelined, channel.requests[1:] = channel.requests[1:], []
-    for request in pipelined:  # never begun: their client is told by `Connection: close`
-        request.close()
-    return duplicate
-
-
-def _swallow(data: bytes) -> int:
-    """In place of a channel's `write_soon`: the task's own answer goes nowhere."""
-    return len(data)
-
-
-def _head(environ: Mapping[str, Any], status: str, headers: Headers) -> bytes:
-    version = environ.get("SERVER_PROTOCOL", "HTTP/1.1")
-    lines = [f"{version} {status}", *(f"{name}: {value}" for name, value in headers)]
-    present = {name.lower() for name, _ in headers}
-    if "server" not in present and environ.get("SERVER_SOFTWARE"):
-        lines.append(f"Server: {environ['SERVER_SOFTWARE']}")
-    if "date" not in present:
-        lines.append(f"Date: {formatdate(usegmt=True)}")
-    lines.append("Connection: close")
-    if any("\r" in line or "\n" in line for line in lines):
-        raise ValueError("a header holds a line break")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 def _is_bodyless(status: str) -> bool:
