@@ -45,5 +45,7 @@ def test_a_head_does_not_wait(client: FlaskClient, service: FakeService) -> None
     assert client.head("/api/events?wait=60").status_code == 200
 
 
-def test_an_id_from_the_future_is_kept(client: FlaskClient) -> None:
-    assert client.get("/api/events?after=77").json["last_event_id"] == 77
+def test_an_id_from_the_future_is_answered_with_the_newest_one(client: FlaskClient) -> None:
+    """Whoever goes on with the answer misses nothing."""
+    newest = client.get("/api/events?after=0").json["last_event_id"]
+    assert client.get(f"/api/events?after={newest + 1000}").json["last_event_id"] == newest

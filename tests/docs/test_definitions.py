@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.docs.documents import DOCS, PAGES, READERS_DATA_DIR, READERS_HOME, Block, blocks, section, table
+from tests.whole.server import Server
 from wattle.cli.definition import problem_lines, problems_of
 from wattle.definition import Context, read_workflow
 from wattle.definition.model import Retry, Stop, Worker, Workflow
@@ -79,6 +80,28 @@ def test_a_definition_is_valid_or_has_the_problems_shown_after_it(block: Block, 
     except WattleError as error:
         lines = problem_lines("report.json", problems_of(error))
     assert lines == (said.text.splitlines() if said is not None else [])
+
+
+def test_the_small_definitions_do_what_the_page_says(server: Server) -> None:
+    by_name = {value["name"]: value for block, _ in definitions() for value in [json.loads(block.text)]}
+    for name in ("commands", "outputs"):
+        server.post("/api/workflows", by_name[name])
+        server.post(f"/api/workflows/{name}/start")
+    printed = {}
+    assert server.ended("commands") == "completed"
+    for worker in by_name["commands"]["workers"]:
+        lines = server.get(f"/api/workers/commands/{worker['name']}/logs?tail=9")
+        printed[worker["name"]] = [line["content"] for line in lines]
+    assert printed == {
+        "direct": ["no shell here"],
+        "shell": ["9"],
+        "arguments": ["$HOME stays as it is", "a  b", "*"],
+    }
+    assert server.ended("outputs") == "completed"
+    nodes = server.get("/api/workflows/outputs/dag")["nodes"]
+    saved = "its standard output was saved as"
+    captured = {node["name"] for node in nodes if any(notice.startswith(saved) for notice in node["notices"])}
+    assert captured == {"printed", "both"}
 
 
 def test_the_pages_show_valid_and_invalid_definitions() -> None:

@@ -326,3 +326,21 @@ def test_a_stop_in_the_same_turn_as_the_order_does_not_overtake_it(tmp_path: Pat
     assert types == ["order", "stop"]
     assert stopped.done() and not world.keeper.queued
     assert world.status() == "cancelled"
+
+
+def test_standard_output_is_captured_once_while_another_output_is_late(tmp_path: Path) -> None:
+    each = {"a": {"outputs": {"x": "x.txt", "y": "y.txt"}, "stdout": "x"}}
+    world = World(tmp_path, "a", each=each).play("run; start a")
+    Path(next(iter(world.keeper.live.values()))["stdout"]).write_text("printed\n")
+    world.play("exit a 0; wait 0.5")
+    (tmp_path / "work/wf/y.txt").write_text("late")
+    world.play("wait 0.3")
+    assert world.status() == "completed"
+    assert world.reading.worker("wf", "a").notices == (f"its standard output was saved as {tmp_path}/work/wf/x.txt",)
+    assert (tmp_path / "work/wf/x.txt").read_text() == "printed\n"
+
+
+def test_a_stop_of_a_run_tells_of_all_its_workers(tmp_path: Path) -> None:
+    world = World(tmp_path, "a; b; c").play("run; start a; start b; exit b 0; stop; exit a -15")
+    stop = world.answers[-1].result(0)
+    assert stop.signalled == tuple(a.uuid for a in world.reading.run("1").attempts if a.worker == "a")

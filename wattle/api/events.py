@@ -28,7 +28,7 @@ def list_events() -> Response:
         nonlocal after
         newest = reading.last_event_id()  # before the events, so that none is passed over
         found = reading.events(after=after, limit=limit, workflow=workflow) if newest > after else []
-        seen = found[-1].id if found else after
+        seen = found[-1].id if found else newest
         after = seen if len(found) == limit else max(newest, seen)
         return [entities.event(view) for view in found], {"last_event_id": after}
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from wattle.cli.exits import Exit, exit_of_run
-from wattle.cli.output import counts_text, duration, pad, parse_instant, plain, reason_of, size, width
+from wattle.cli.output import count_of, counts_text, duration, pad, parse_instant, plain, reason_of, size, width
 from wattle.cli.session import Session
 from wattle.cli.showing import output_path
 from wattle.client import Client
@@ -59,7 +59,7 @@ class Progress:
     def _begin(self, run: dict[str, Any]) -> None:
         self._begun_at = parse_instant(run.get("started_at") or run.get("queued_at"))
         counted = len(run.get("workers") or ())
-        self._say(f"run {self.run_id} of '{self.workflow}': {counted} workers")
+        self._say(f"run {self.run_id} of '{self.workflow}': {count_of(counted, 'worker')}")
 
     def _is_end(self, event: dict[str, Any]) -> bool:
         return event["run_id"] == self.run_id and event["kind"].startswith("run.")

@@ -43,4 +43,9 @@ def _problems(path: str, config: Config) -> tuple[Problem, ...]:
 
 
 def _as_json(path: str, problems: tuple[Problem, ...]) -> dict[str, object]:
-    return {"file": label_of(path), "valid": not problems, "problems": [dataclasses.asdict(p) for p in problems]}
+    return {"file": label_of(path), "valid": not problems, "problems": [_shown(p) for p in problems]}
+
+
+def _shown(problem: Problem) -> dict[str, object]:
+    """As the API shows it; the Chinese is for callers that ask the API for it."""
+    return {name: value for name, value in dataclasses.asdict(problem).items() if name != "zh"}

@@ -1,5 +1,6 @@
 """What the loop answers to those who wished for something."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -20,3 +21,10 @@ class StopView:
     signalled: tuple[str, ...] = ()
     escalated: bool = False
     unattributed: int = 0
+
+
+def together(stops: Iterable[StopView]) -> StopView:
+    """What several stops brought about."""
+    stops = list(stops)
+    signalled = tuple(uid for stop in stops for uid in stop.signalled)
+    return StopView("", signalled, any(stop.escalated for stop in stops), sum(stop.unattributed for stop in stops))

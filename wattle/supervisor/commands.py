@@ -27,7 +27,7 @@ from wattle.errors import (
 from wattle.store.queries import Queries, WorkflowState
 from wattle.store.records import Records
 from wattle.store.rows import RunRow
-from wattle.supervisor.answers import StartedView, StopView
+from wattle.supervisor.answers import StartedView, StopView, together
 from wattle.supervisor.clock import Clock
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
@@ -326,15 +326,16 @@ class Commands:
 
     def _when_ended(self, active: list[LiveRun], reason: str, done: Done) -> None:
         """Cancel runs; `done` is called once all have ended."""
-        left = {run.id for run in active}
+        left, stops = {run.id for run in active}, []
         if not left:
             done(StopView(""))
             return
 
         def ended(run_id: int, view: StopView) -> None:
             left.discard(run_id)
+            stops.append(view)
             if not left:
-                done(view)
+                done(together(stops))
 
         for run in active:
             run.waiters.append(partial(ended, run.id))

@@ -46,6 +46,7 @@ class OutputsSeen:
     missing: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     copied: CaptureRow | None = None
+    beside: str | None = None  # looked at the others only: this one was captured just now
     problem: str | None = None
 
 
@@ -108,7 +109,7 @@ def look_at_others(subject: Subject, captured_path: str | None) -> OutputsSeen:
             continue
         if not _changed_since(found, subject.started_at):
             notices.append(f"{output.path} was there before and is unchanged")
-    return OutputsSeen(subject, missing=tuple(missing), notices=tuple(notices))
+    return OutputsSeen(subject, tuple(missing), tuple(notices), beside=captured_path)
 
 
 def place(subject: Subject, capture: CaptureRow) -> Placed:

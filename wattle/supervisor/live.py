@@ -10,6 +10,7 @@ from wattle.engine.outcome import Outcome
 from wattle.engine.plan import RunPlan
 from wattle.engine.states import ENDED_STATES, LIVE_STATES, State, phase_of, status_of
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
+from wattle.supervisor.answers import StopView
 
 
 @dataclass(slots=True)
@@ -90,6 +91,7 @@ class LiveRun:
     timed_out: bool = False
     linked: set[str] = field(default_factory=set)  # names whose documented log paths lead to the newest attempt
     waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when the run has ended
+    stops: list[StopView] = field(default_factory=list)  # of its workers, for those who wait for its end
     by_position: dict[int, LiveWorker] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

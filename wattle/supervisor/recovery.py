@@ -1,4 +1,4 @@
-"""The boot, which is also the crash path: rows, then the journal, then the keeper, and only then decisions.
+"""The boot, which is also the crash path: rows, the keeper's hello, the journal up to it, and only then decisions.
 
 | the former daemon died …                | what is found            | what is done                                  |
 | --------------------------------------- | ------------------------ | --------------------------------------------- |

@@ -13,7 +13,7 @@ from wattle.engine.outcome import Outcome, judge, seconds_text
 from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import files, orders
-from wattle.supervisor.answers import StopView
+from wattle.supervisor.answers import StopView, together
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
@@ -143,7 +143,7 @@ class Runs:
         if run.row.kind == "workflow":
             self._outbox.limits({run.group: None})
         self._link(run, [live for live in run.workers.values() if live.row is not None and live.name not in run.linked])
-        view = StopView("")
+        view = together(run.stops)
         for waiter in run.waiters:
             self._outbox.answer(partial(waiter, view))
         run.waiters.clear()
@@ -278,9 +278,7 @@ class Runs:
         """Whoever waited for the process to be gone is told after the commit."""
         if not live.waiters:
             return
-        record = live.record or {}
-        signalled = (live.uid,) if live.record is not None else ()
-        view = StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)))
+        view = _stop_of(live)
         for waiter in live.waiters:
             self._outbox.answer(partial(waiter, view))
         live.waiters.clear()
@@ -389,8 +387,11 @@ class Runs:
             live.started_at = started_at
             live.ended_at = max(int(started_at or 0) + int(record["duration_us"]), int(started_at or 0))
             if record.get("left"):
-                live.notices += (f"{record['left']} processes it left behind were ended",)
+                count = "1 process" if record["left"] == 1 else f"{record['left']} processes"
+                live.notices += (f"{count} left behind by it had to be ended",)
         self._write_end(run, live, outcome, record)
+        if record.get("cause") == "stopped":
+            run.stops.append(_stop_of(live))
         if live.state is State.EXPIRING:
             live.reason_code, live.reason = "workflow_timed_out", "workflow timed out"
         self.apply(run, live, Event.REFUSED if record["kind"] == "refused" else Event.ENDED)
@@ -480,6 +481,13 @@ class Runs:
         if live.notices:
             payload["notices"] = list(live.notices)
         return payload
+
+
+def _stop_of(live: LiveWorker) -> StopView:
+    """What the end of its process says of the stop that brought it about."""
+    record = live.record or {}
+    signalled = (live.uid,) if record.get("cause") == "stopped" else ()
+    return StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)))
 
 
 def _index(run: LiveRun, live: LiveWorker) -> int:

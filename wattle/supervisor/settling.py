@@ -98,7 +98,11 @@ class Settling:
         if live.missing_until is None:
             live.missing_until = monotonic + MISSING_OUTPUT_SECONDS
         if monotonic < live.missing_until:
-            again = partial(files.look_at_outputs, message.subject, self._captured)
+            again = (
+                partial(files.look_at_others, message.subject, message.beside)
+                if message.beside is not None
+                else partial(files.look_at_outputs, message.subject, self._captured)
+            )
             self._timers.at(monotonic + MISSING_OUTPUT_STEP_SECONDS, partial(self._outbox.job, again))
             return
         shown = ", ".join(message.missing[:5])
