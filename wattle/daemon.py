@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -161,12 +162,16 @@ class Daemon:
             signal.signal(number, self._on_signal)
         for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda *_: self._supervisor.post(reap_inherited))
+        signal.signal(signal.SIGCHLD, lambda *_: self._supervisor.post(self._reap_inherited))
         try:
             self._supervisor.run()
         finally:
             self._release()
         return self._signalled or 0
+
+    def _reap_inherited(self) -> None:
+        for pid, exit_code, number in reap_inherited():
+            self._supervisor.runs.inherited(pid, exit_code, number)
 
     def _on_signal(self, number: int, _: Any) -> None:
         if self._signalled is None and self._down_at_end:
@@ -323,13 +328,20 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_inherited() -> None:
-    """Reap workers inherited from a dead keeper, and that keeper: each by its own pid, never by a wildcard."""
+def reap_inherited() -> Iterator[tuple[int, int | None, int | None]]:
+    """Reap workers inherited from a dead keeper, and that keeper: each by its own pid, never by a wildcard.
+
+    Gives (pid, exit code, signal) of each.
+    """
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
-                return
-            os.waitid(os.P_PID, ended.si_pid, os.WEXITED | os.WNOHANG)
+            ended = ended and os.waitid(os.P_PID, ended.si_pid, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             return
+        if ended is None:
+            return
+        if ended.si_code == os.CLD_EXITED:
+            yield ended.si_pid, ended.si_status, None
+        else:
+            yield ended.si_pid, None, ended.si_status

@@ -127,6 +127,22 @@ def test_a_killed_keeper_loses_no_worker_and_starts_none_twice(tmp_path: Path, w
     server.down()
 
 
+def test_a_worker_that_ends_while_its_keeper_dies_is_reaped_by_the_daemon(tmp_path: Path) -> None:
+    """C4: the daemon that started the keeper inherits its children, zombies included, so 7 is 7 on any kernel."""
+    server = Server(tmp_path).start()
+    go = tmp_path / "go"
+    server.run("late", [{"name": "w", "command": f"while [ ! -e {go} ]; do sleep 0.02; done; exit 7"}])
+    pid = eventually(lambda: server.get("/api/runs/1")["attempts"])[0]["pid"]
+    (keeper,) = server.keeper_pids()
+    os.kill(keeper, signal.SIGSTOP)
+    go.touch()
+    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    os.kill(keeper, signal.SIGKILL)
+    assert server.ended("late") == "failed"
+    assert server.workers("late")["w"]["error_message"] == "exit code 7"
+    server.down()
+
+
 def test_a_second_daemon_on_a_data_directory_is_refused_and_told_who_holds_it(server: Server) -> None:
     """C11, F63."""
     answer = server.wattle("serve", "--listen", "127.0.0.1:0")

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 # Orders ahead of free slots: the keeper fills them by itself while the daemon writes (design: Working ahead).
 WINDOW = 64
 LINK_AFTER_SECONDS = 0.1
+INHERITED_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Runs:
         self._timers = timers
         self._clock = clock
         self._places = places
+        self._inherited: dict[int, dict[str, Any]] = {}
         self._unlinked: list[tuple[LiveRun, LiveWorker, int]] = []
         self.settling = Settling(
             self.active, self.apply, ledger, outbox, timers, clock, places.data_dir, captured
@@ -319,6 +321,13 @@ class Runs:
             self.overtake(run, live, number)
             self._ended(run, live, record)
 
+    def inherited(self, pid: int, exit_code: int | None, signal: int | None) -> None:
+        """How a process ended that this daemon inherited from its dead keeper and reaped: what the next keeper,
+        which is not its parent, may not learn."""
+        if len(self._inherited) >= INHERITED_REMEMBERED:
+            self._inherited.clear()
+        self._inherited[pid] = {"exit_code": exit_code, "signal": signal, "known": True}
+
     def gone(self, uid: str) -> None:
         """The keeper never spawned it and never will, or reported its end before."""
         for run in self.active.values():
@@ -377,6 +386,8 @@ class Runs:
         run.ordered.add(live.name)
 
     def _ended(self, run: LiveRun, live: LiveWorker, record: Mapping[str, Any]) -> None:
+        if not record.get("known", True) and live.row is not None and live.row.pid in self._inherited:
+            record = {**record, **self._inherited.pop(live.row.pid)}
         live.record = record
         outcome = live.outcome = judge(record, live.worker)
         live.exit_code, live.signal = outcome.exit_code, outcome.signal
