@@ -166,6 +166,7 @@ class Daemon:
         try:
             self._supervisor.run()
         finally:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._release()
         return self._signalled or 0
 

@@ -64,6 +64,7 @@ class Supervisor:
         self._inbox: deque[Message] = deque()
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="files")
         self._ending = False
+        self._is_closed = False
         self._watches_unsent = False
         self._store_broken_until = 0.0
 
@@ -123,7 +124,8 @@ class Supervisor:
     def post(self, message: Message) -> None:
         """Have the loop take this in on its next turn. Any thread, and signal handlers."""
         self._inbox.append(message)
-        os.eventfd_write(self._wake, 1)
+        if not self._is_closed:
+            os.eventfd_write(self._wake, 1)
 
     def end(self, *, with_keeper: bool = False) -> None:
         """End the loop after its turn; workers and keeper go on, unless the keeper is told to go too. Any thread."""
@@ -145,6 +147,8 @@ class Supervisor:
         self._answer()
 
     def close(self) -> None:
+        """Give everything back. What is posted afterwards is never looked at."""
+        self._is_closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self.link is not None:
             self.link.close()
