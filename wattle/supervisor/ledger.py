@@ -11,7 +11,7 @@ from wattle.store.records import Records
 from wattle.store.rows import AttemptRow, CaptureRow, EventRow
 from wattle.supervisor.live import LiveRun, LiveWorker
 
-LAZY_SECONDS = 0.010
+LAZY_SECONDS = 0.020
 
 
 class Ledger:
