@@ -15,6 +15,7 @@ from wattle.cli.showing import output_path
 from wattle.client import Client
 
 ENDED = ("completed", "failed", "cancelled")
+ENDS = tuple(f"run.{status}" for status in ENDED)
 TOLD = {"running", "stopping", "retrying", *ENDED}  # phases worth a line
 TAIL_LINES = 10
 MOST_TAILS = 20  # logs of failed workers shown, so that a thousand failures stay readable
@@ -62,7 +63,7 @@ class Progress:
         self._say(f"run {self.run_id} of '{self.workflow}': {count_of(counted, 'worker')}")
 
     def _is_end(self, event: dict[str, Any]) -> bool:
-        return event["run_id"] == self.run_id and event["kind"].startswith("run.")
+        return event["run_id"] == self.run_id and event["kind"] in ENDS
 
     def _tell(self, client: Client, event: dict[str, Any]) -> None:
         subject, _, word = event["kind"].partition(".")
