@@ -85,6 +85,17 @@ def write_tree(directory: Path, files: dict[str, bytes]) -> Path:
     return directory
 
 
+def source_files_of_the_library() -> dict[str, Path]:
+    root = Path(sysconfig.get_path("stdlib"))
+    foreign = {"site-packages", "dist-packages", "__pycache__"}
+    paths = (path for path in root.rglob("*.py") if path.is_file())
+    return {
+        path.relative_to(root).as_posix(): path
+        for path in paths
+        if not foreign.intersection(path.relative_to(root).parts)
+    }
+
+
 # The real library, once for all tests of this module.
 
 
@@ -95,14 +106,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.fixture(scope="module")
 def library() -> dict[str, Path]:
-    root = Path(sysconfig.get_path("stdlib"))
-    foreign = {"site-packages", "dist-packages", "__pycache__"}
-    paths = (path for path in root.rglob("*.py") if path.is_file())
-    return {
-        path.relative_to(root).as_posix(): path
-        for path in paths
-        if not foreign.intersection(path.relative_to(root).parts)
-    }
+    return source_files_of_the_library()
 
 
 def test_every_source_file_of_the_library_is_measured_once(report, library):
