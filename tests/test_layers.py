@@ -10,10 +10,10 @@ import wattle
 
 ROOT = Path(wattle.__file__).parent
 ROOMS = [
-    "errors", "config", "definition", "engine", "store", "keeper", "logs", "metrics", "supervisor", "service",
-    "api", "web", "client", "daemon", "cli",
+    "errors", "config", "definition", "importers", "engine", "store", "keeper", "logs", "metrics", "supervisor",
+    "service", "api", "web", "client", "daemon", "cli",
 ]  # fmt: skip
-PURE = ("definition", "engine")
+PURE = ("definition", "importers", "engine")
 IMPURE = {"os", "time", "socket", "subprocess", "threading", "sqlite3", "pathlib", "random", "select", "signal"}
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -5,6 +5,7 @@ The rooms, top to bottom; a room imports only from rooms above it (`tests/test_l
     errors.py        the errors a caller can act on; each knows its code
     config.py        Config, frozen: defaults < file < environment < flags, read once
     definition/      PURE. document -> Workflow, or every problem with its place
+    importers/       PURE. workflows that other tools recorded -> documents
     engine/          PURE. state tables, RunPlan, retry
     store/           the only room that speaks SQL
     keeper/          the process that owns processes; standard library only, imports nothing above

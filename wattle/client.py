@@ -119,6 +119,10 @@ class Client:
     def get_workflow(self, name: str) -> dict[str, Json]:
         return self._get(_path("workflows", name))
 
+    def definition(self, name: str) -> dict[str, Json]:
+        """The workflow's definition as it is stored: directories and output paths absolute."""
+        return self._get(_path("workflows", name), include="definition")["definition"]
+
     def create_workflow(self, document: Mapping[str, Json] | bytes) -> Stored:
         """`document` as JSON text goes out byte for byte."""
         return _stored(self._call("POST", "/api/workflows", body=document), changed=True)
@@ -147,8 +151,10 @@ class Client:
         """Answers when every process of it is gone."""
         return self._patiently("POST", _path("workflows", name, "stop"))
 
-    def restart_workflow(self, name: str) -> Started:
-        return _started(self._call("POST", _path("workflows", name, "restart"), patient=True))
+    def restart_workflow(self, name: str, *, params: Mapping[str, Json] | None = None) -> Started:
+        """Without `params` the new run has those of the one that it ends."""
+        body = {"params": params} if params else None
+        return _started(self._call("POST", _path("workflows", name, "restart"), body=body, patient=True))
 
     def list_workers(self, workflow: str) -> list[dict[str, Json]]:
         """The workers in definition order; `args`, `env_vars`, `inputs`, `outputs` are decoded, not JSON text."""
@@ -182,17 +188,22 @@ class Client:
         """`{"name", "status", "phase", "reason", "reason_code"}`; the reason is a sentence."""
         return self._get(_path("workers", workflow, worker, "why"))
 
-    def start_worker(self, workflow: str, worker: str, *, force: bool = False) -> Started:
-        """With `force` regardless of its inputs."""
-        return _started(self._call("POST", _path("workers", workflow, worker, "start"), query={"force": force}))
+    def start_worker(
+        self, workflow: str, worker: str, *, force: bool = False, params: Mapping[str, Json] | None = None
+    ) -> Started:
+        """With `force` regardless of its inputs. `params` only where no run of the workflow is active."""
+        path, body = _path("workers", workflow, worker, "start"), {"params": params} if params else None
+        return _started(self._call("POST", path, query={"force": force}, body=body))
 
     def stop_worker(self, workflow: str, worker: str) -> str:
         """Answers when every process of it is gone."""
         return self._patiently("POST", _path("workers", workflow, worker, "stop"))
 
-    def restart_worker(self, workflow: str, worker: str, *, force: bool = False) -> Started:
-        path = _path("workers", workflow, worker, "restart")
-        return _started(self._call("POST", path, query={"force": force}, patient=True))
+    def restart_worker(
+        self, workflow: str, worker: str, *, force: bool = False, params: Mapping[str, Json] | None = None
+    ) -> Started:
+        path, body = _path("workers", workflow, worker, "restart"), {"params": params} if params else None
+        return _started(self._call("POST", path, query={"force": force}, body=body, patient=True))
 
     def delete_worker(self, workflow: str, worker: str, *, force: bool = False) -> str:
         return self._patiently("DELETE", _path("workers", workflow, worker), force=force)

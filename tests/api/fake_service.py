@@ -207,10 +207,12 @@ class FakeService:
     def stop_workflow(self, name: str) -> Future[StopView]:
         return self._stop(self._workflow(name), name)
 
-    def restart_workflow(self, name: str) -> Future[StartedView]:
+    def restart_workflow(self, name: str, *, params: dict[str, Any] | None = None) -> Future[StartedView]:
         return self.answer(self._begin(self._workflow(name), "workflow"))
 
-    def start_worker(self, workflow: str, worker: str, *, force: bool = False) -> StartedView:
+    def start_worker(
+        self, workflow: str, worker: str, *, force: bool = False, params: dict[str, Any] | None = None
+    ) -> StartedView:
         if self.worker(workflow, worker).status == "running" and not force:
             raise Conflict("WORKER_ALREADY_RUNNING", f"Worker '{workflow}/{worker}' is already running")
         return self._begin(self._workflow(workflow), "worker", worker)
@@ -219,7 +221,9 @@ class FakeService:
         self.worker(workflow, worker)
         return self._stop(self._workflow(workflow), worker)
 
-    def restart_worker(self, workflow: str, worker: str, *, force: bool = False) -> Future[StartedView]:
+    def restart_worker(
+        self, workflow: str, worker: str, *, force: bool = False, params: dict[str, Any] | None = None
+    ) -> Future[StartedView]:
         self.worker(workflow, worker)
         return self.answer(self._begin(self._workflow(workflow), "worker", worker))
 

@@ -107,7 +107,9 @@ FULL: dict[str, Any] = {
     "name": "full",
     "description": "everything at once",
     "working_dir": "~/full",
+    "params": {"level": {"type": "integer", "default": 3, "required": False, "description": "how much"}},
     "env_vars": {"MODE": "fast", "LEVEL": 3, "DEBUG": True},
+    "env_file": "settings.env",
     "max_parallel": 4,
     "timeout_seconds": 3600,
     "workers": [

@@ -12,7 +12,14 @@ from wattle.cli.definition import problem_lines, problems_of
 from wattle.definition import Context, read_workflow
 from wattle.definition.model import Retry, Stop, Worker, Workflow
 from wattle.definition.names import RESERVED_WORKFLOW_NAMES
-from wattle.definition.schema import OutputDocument, RetryDocument, StopDocument, WorkerDocument, WorkflowDocument
+from wattle.definition.schema import (
+    OutputDocument,
+    ParamDocument,
+    RetryDocument,
+    StopDocument,
+    WorkerDocument,
+    WorkflowDocument,
+)
 from wattle.definition.signals import signal_number
 from wattle.errors import WattleError
 
@@ -20,6 +27,7 @@ PAGE = DOCS / "definitions.md"
 SECTIONS: dict[str, type[BaseModel]] = {
     "The workflow": WorkflowDocument,
     "A worker": WorkerDocument,
+    "A param": ParamDocument,
     "An output": OutputDocument,
     "Retry": RetryDocument,
     "Stop": StopDocument,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from wattle.api import errors, events, guard, health, incoming, runs, workers, workflows
+from wattle.api import errors, events, guard, health, incoming, runs, schema, workers, workflows
 from wattle.api.rooms import Rooms
 
 if TYPE_CHECKING:
@@ -28,6 +28,6 @@ def create_app(reading: "Reading", changing: "Changing | None", config: "Config"
     app.register_blueprint(health.blueprint)
     app.register_blueprint(workflows.blueprint, url_prefix="/api")
     app.register_blueprint(workflows.blueprint, url_prefix="/api/v1", name="workflows_v1")
-    for blueprint in (workers.blueprint, runs.blueprint, events.blueprint):
+    for blueprint in (workers.blueprint, runs.blueprint, events.blueprint, schema.blueprint):
         app.register_blueprint(blueprint, url_prefix="/api")
     return app

@@ -190,13 +190,15 @@ def dag(view: DagView) -> dict[str, Any]:
 
 
 def event(view: EventView) -> dict[str, Any]:
+    """Instants in the payload are text too."""
+    payload = {key: instant(value) if key.endswith("_at") else value for key, value in view.payload.items()}
     return {
         "id": view.id,
         "at": instant(view.at),
         "subject": view.subject,
         "kind": view.kind,
         "run_id": view.run_id,
-        "payload": dict(view.payload),
+        "payload": payload,
         "actor": view.actor,
     }
 

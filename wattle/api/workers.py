@@ -46,8 +46,8 @@ def get_why(workflow: str, worker: str) -> Response:
 
 @blueprint.post(f"{_WORKER}/start")
 def start_worker(workflow: str, worker: str) -> Response:
-    incoming.json_object()
-    started = rooms().changing.start_worker(workflow, worker, force=query.flag("force"))
+    params = incoming.params()
+    started = rooms().changing.start_worker(workflow, worker, force=query.flag("force"), params=params or None)
     return success(f"Worker '{workflow}/{worker}' started", run_id=started.run_id)
 
 
@@ -60,8 +60,8 @@ def stop_worker(workflow: str, worker: str) -> Response:
 
 @blueprint.post(f"{_WORKER}/restart")
 def restart_worker(workflow: str, worker: str) -> Response:
-    incoming.json_object()
-    future = rooms().changing.restart_worker(workflow, worker, force=query.flag("force"))
+    params = incoming.params()
+    future = rooms().changing.restart_worker(workflow, worker, force=query.flag("force"), params=params or None)
     return when_done(future, lambda new: (f"Worker '{workflow}/{worker}' restarted", {"run_id": new.run_id}))
 
 

@@ -32,11 +32,14 @@ def create_workflow() -> Response:
 
 @blueprint.get("/workflows/<name:name>")
 def get_workflow(name: str) -> Response:
-    """With `?include=workers` it has the workers' summaries too (A28)."""
+    """With `?include=workers` it has the workers' summaries too (A28), with `?include=definition` what is stored."""
     reading = rooms().reading
     entity = entities.workflow(reading.workflow(name))
-    if "workers" in request.args.getlist("include"):
+    included = request.args.getlist("include")
+    if "workers" in included:
         entity["workers"] = [entities.worker_summary(worker) for worker in reading.workers(name)]
+    if "definition" in included:
+        entity["definition"] = dict(reading.definition(name))
     return success(entity)
 
 
@@ -72,8 +75,8 @@ def stop_workflow(name: str) -> Response:
 
 @blueprint.post("/workflows/<name:name>/restart")
 def restart_workflow(name: str) -> Response:
-    incoming.json_object()
-    future = rooms().changing.restart_workflow(name)
+    params = incoming.params()
+    future = rooms().changing.restart_workflow(name, params=params or None)
     return when_done(future, lambda started: (f"Workflow '{name}' restarted", {"run_id": started.run_id}))
 
 

@@ -24,8 +24,10 @@ class Verb(NamedTuple):
 VERBS = {
     "serve": Verb("serving", "Run the server, in the foreground."),
     "run": Verb("running", "Run a definition file to its end."),
+    "import": Verb("importing", "Turn a workflow that another tool recorded into a definition."),
     "validate": Verb("validating", "Say everything that is wrong with definition files."),
     "create": Verb("changing", "Store a workflow."),
+    "apply": Verb("changing", "Store a workflow, or a new version of it."),
     "list": Verb("listing", "List the workflows."),
     "show": Verb("showing", "Show a workflow or worker: definition and state."),
     "delete": Verb("changing", "Delete a workflow or worker."),
@@ -36,6 +38,8 @@ VERBS = {
     "logs": Verb("logs", "What workers printed."),
     "runs": Verb("listing", "List the runs of a workflow."),
     "why": Verb("showing", "Why a worker is in the state it is in."),
+    "graph": Verb("graphing", "Draw what needs what."),
+    "schema": Verb("schema", "Print the JSON Schema of a definition file."),
     "down": Verb("ending", "Stop everything, server included."),
 }
 

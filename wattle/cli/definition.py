@@ -1,4 +1,4 @@
-"""A definition FILE: read, checked against everything Wattle asks of one, made ready to be sent.
+"""A definition FILE, JSON or YAML: read, checked against everything Wattle asks of one, made ready to be sent.
 
 It is checked here as well as by the server, because only here its text is known, and with it the place of
 every problem. Directories that are relative, or begin with `~`, mean the file's directory and the caller's
@@ -8,14 +8,17 @@ home (as for compose and make), so they are absolute when they leave.
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from wattle.config import Config
 from wattle.errors import Invalid, Malformed, Problem, TooLarge, WattleError
+
+if TYPE_CHECKING:
+    from wattle.definition.model import Param, Workflow
 
 MAX_BYTES = 64 * 1024 * 1024
 STDIN = "-"
@@ -23,11 +26,19 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A definition without problems: its workflow's name, and the JSON text to send."""
+    """A definition without problems: its workflow, and the JSON text to send."""
 
     label: str
-    name: str
+    workflow: "Workflow"
     content: bytes
+
+    @property
+    def name(self) -> str:
+        return self.workflow.name
+
+    @property
+    def params(self) -> Mapping[str, "Param"]:
+        return self.workflow.params
 
 
 def read_definition(path: str, config: Config) -> Definition:
@@ -40,12 +51,33 @@ def read_definition(path: str, config: Config) -> Definition:
     directory = config.base_dir if path == STDIN else os.path.dirname(os.path.join(config.base_dir, path))
     from wattle.definition import Context, parse_json, read_workflow
 
-    document = parse_json(data, max_bytes=MAX_BYTES)
+    text, places = None, None
+    if is_yaml(path, data):
+        from wattle.definition.yaml_text import parse_yaml
+
+        document, places = parse_yaml(data, max_bytes=MAX_BYTES)
+    else:
+        document = parse_json(data, max_bytes=MAX_BYTES)
+        text = data.decode()
     known_data_dir = "" if config.server_url else config.data_dir
     context = Context(directory, config.home, os.path.join(config.data_dir, "work"), known_data_dir)
-    workflow = read_workflow(document, context, text=data.decode())
+    try:
+        workflow = read_workflow(document, context, text=text)
+    except (Malformed, Invalid) as error:
+        if places is not None:
+            error.details = tuple(places.located(problem) for problem in error.details)
+        raise
     _anchor(cast(dict[str, Any], document), directory, config.home)
-    return Definition(label, workflow.name, json.dumps(document, ensure_ascii=False).encode())
+    return Definition(label, workflow, json.dumps(document, ensure_ascii=False).encode())
+
+
+def is_yaml(path: str, data: bytes) -> bool:
+    """By the name's ending; where that says nothing, what begins like a JSON object or array is JSON."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending in (".json", ".yaml", ".yml"):
+        return ending != ".json"
+    start = data.lstrip()[:1]
+    return bool(start) and start not in b"{[" and not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"))
 
 
 def label_of(path: str) -> str:
@@ -100,9 +132,12 @@ def _anchor(document: dict[str, Any], directory: str, home: str) -> None:
     def at_home(path: str) -> str:
         return absolute(path, directory, home) if path == "~" or path.startswith("~/") else path
 
-    if document.get("working_dir"):
-        document["working_dir"] = absolute(document["working_dir"], directory, home)
+    for field in ("working_dir", "env_file"):
+        if document.get(field):
+            document[field] = absolute(document[field], directory, home)
     for worker in document["workers"]:
+        if worker.get("env_file"):
+            worker["env_file"] = at_home(worker["env_file"])
         if worker.get("working_dir"):
             worker["working_dir"] = at_home(worker["working_dir"])
         for name, output in (worker.get("outputs") or {}).items():

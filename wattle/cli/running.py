@@ -7,13 +7,15 @@ would. When a server it had joined goes away, it takes over and goes on with the
 
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wattle.cli.definition import Definition, checked
 from wattle.cli.exits import Exit
 from wattle.cli.output import count_of
+from wattle.cli.params import param_option, values_by_types
 from wattle.cli.progress import ENDED, Progress
 from wattle.cli.server import find, read_only, wait_for_server
 from wattle.cli.session import Session, pass_session, shared_options
@@ -31,22 +33,29 @@ MOST_FAILURES = 3  # calls in a row to a server that accepts them and then fails
 @click.command("run")
 @click.argument("file", metavar="FILE")
 @click.option("-d", "--detach", is_flag=True, help="Start it in the background and come back at once.")
+@param_option
 @shared_options
 @pass_session
-def run_verb(session: Session, file: str, detach: bool) -> int:
+def run_verb(session: Session, file: str, detach: bool, params: tuple[str, ...]) -> int:
     """Run a definition file to its end ("-": standard input).
 
     The exit status is the workflow's: 0 completed, 1 failed or cancelled. Ctrl-C leaves the workers running.
     """
-    errand = Errand(session, checked(file, session.config, session.talk.say))
+    definition = checked(file, session.config, session.talk.say)
+    values = values_by_types({name: param.type for name, param in definition.params.items()}, params)
+    if values or definition.params:
+        from wattle.definition.params import bind
+
+        bind(definition.params, values)  # what is missing or unknown is said before anything is stored
+    errand = Errand(session, definition, values)
     return _detached(session, errand) if detach else _to_the_end(session, errand)
 
 
 class Errand:
     """Store, start, follow: resumed where it stood with whichever server there is."""
 
-    def __init__(self, session: Session, definition: Definition) -> None:
-        self._session, self._definition = session, definition
+    def __init__(self, session: Session, definition: Definition, params: Mapping[str, Any]) -> None:
+        self._session, self._definition, self._params = session, definition, params
         self._key = str(uuid.uuid4())  # a start whose answer was lost is asked for again, not done again
         self._is_stored = False
         self.may_have_started = False
@@ -67,7 +76,7 @@ class Errand:
             if not self._is_stored:
                 self._store(client)
             self.may_have_started = True
-            started = client.start_workflow(self.name, idempotency_key=self._key)
+            started = client.start_workflow(self.name, params=self._params, idempotency_key=self._key)
             run_id = started.run_id if started.run_id is not None else client.list_runs(self.name, limit=1)[0]["id"]
             self.progress = Progress(self._session, self.name, run_id, self._after)
         return self.progress

@@ -9,6 +9,11 @@ PURE: no clock, no file system, no process, no environment. The map:
     names.py       which names are allowed
     shape.py       document -> schema models, or shape problems (400)
     paths.py       effective directories and output paths; `Context`
+    params.py      the values that a run is started with (`bind`)
+    placeholders.py  `${{ … }}` in a text
+    shell.py       inside which quotes of sh a placeholder stands
+    templates.py   a worker's command, arguments and variables with placeholders
+    resolve.py     a definition as one run sees it (`resolve`)
     references.py  dependency and cycle problems
     problems.py    the collected problems, their order, suggestions and places
     validate.py    `read_workflow`, `check`, `without_worker`: all of the above in order

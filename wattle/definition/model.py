@@ -29,11 +29,54 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Placeholder:
+    """`${{ kind.name }}`; `kind` is inputs, outputs, params, or run (then `name` is id)."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"${{{{ {self.kind}.{self.name} }}}}"
+
+
+Template = tuple[str | Placeholder, ...]  # a text in parts
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A value that a run is started with. `type` is string, integer, number, boolean or json.
+
+    One that is neither required nor has a default is null unless it is given.
+    """
+
+    type: str = "string"
+    default: Any = None
+    required: bool = True
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
-    """A file that a worker declares it writes. `path` is absolute."""
+    """A file that a worker declares it writes.
+
+    `path` is absolute, but for the one of a `template` (whose text it then is) that begins with a placeholder.
+    """
 
     path: str
     optional: bool = False
+    template: Template | None = None  # where the path has placeholders: its parts
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """The parts of a worker that hold placeholders.
+
+    `variables` are those that a command run by sh refers to: `{variable: what it stands for}`.
+    """
+
+    argv: tuple[Template, ...]
+    env_vars: Mapping[str, Template] = field(default_factory=dict)
+    variables: Mapping[str, Placeholder] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +93,7 @@ class Worker:
 
     `argv` is what to execute; with `direct` it is looked up in the worker's own PATH and directory,
     else it is `/bin/sh -c …`. `document` holds the fields as the user gave them (W-14, W-16).
+    Where there are `templates`, `argv` and `env_vars` are made of them for each attempt (supervisor/orders.py).
     """
 
     position: int
@@ -70,6 +114,8 @@ class Worker:
     priority: int = 0
     stdout: str | None = None  # name of the output that takes standard output, asked for by name
     capture_stdout: bool = True
+    env_file: str | None = None  # absolute
+    templates: Templates | None = None  # None: neither its command nor its variables have placeholders
     document: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,6 +125,9 @@ class Workflow:
 
     `document` is the normalised JSON document (absolute directories, `workflow_name` filled in); its
     canonical form's SHA-256 is `digest`. Reading `document` again gives an equal Workflow.
+
+    As one run sees it (resolve.py) it has the `values` of its params and `run_id`, and no templates but those of
+    its workers' commands and variables.
     """
 
     name: str
@@ -90,7 +139,22 @@ class Workflow:
     env_vars: Mapping[str, str] = field(default_factory=dict)
     max_parallel: int = 10
     timeout_seconds: float | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    env_file: str | None = None  # absolute
+    env_templates: Mapping[str, Template] = field(default_factory=dict)  # those of env_vars that have placeholders
+    has_placeholders: bool = False  # anywhere: something in it depends on the run
+    has_path_placeholders: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+    _by_name: Mapping[str, Worker] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {worker.name: worker for worker in self.workers})
 
     def worker(self, name: str) -> Worker | None:
         """The worker of that name, or None."""
-        return next((worker for worker in self.workers if worker.name == name), None)
+        return self._by_name.get(name)
+
+    def path_of(self, ref: InputRef) -> str:
+        """Where the file is that an input refers to. KeyError in a definition that was not validated."""
+        return self._by_name[ref.producer].outputs[ref.output].path

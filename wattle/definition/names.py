@@ -7,6 +7,7 @@ worded to follow the name: "'a/b' holds a '/'".
 
 import re
 import unicodedata
+from functools import lru_cache
 
 LONGEST_CHARACTERS = 128
 LONGEST_BYTES = 200
@@ -16,7 +17,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _UNSEEN = re.compile(f"{_CONTROL.pattern}|{_INVISIBLE.pattern}")
-_WATTLES_OWN = re.compile(r"WATTLE_(WORKFLOW|WORKER|RUN|ATTEMPT|INPUT|OUTPUT|PARAM|IO)(_.*)?", re.DOTALL)
+_NOT_IN_VARIABLES = re.compile(r"[^A-Z0-9_]")
+_WATTLES_OWN = re.compile(r"WATTLE_((WORKFLOW|WORKER|RUN|ATTEMPT|INPUT|OUTPUT|PARAM|IO)(_.*)?|P[0-9]+)", re.DOTALL)
 
 
 def nfc(name: str) -> str:
@@ -25,7 +27,7 @@ def nfc(name: str) -> str:
 
 
 def why_not_port(name: str) -> str | None:
-    """Inputs and outputs: 1-128 characters, no `/`, no control characters."""
+    """Inputs, outputs and params: 1-128 characters, no `/`, no control characters."""
     if _PLAIN_NAME.fullmatch(name):
         return None
     if not name:
@@ -73,6 +75,12 @@ def why_not_variable(name: str) -> str | None:
     if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
         return "holds a character that no environment can"
     return None
+
+
+@lru_cache(maxsize=10_000)
+def variable_name(name: str) -> str:
+    """`raw data` → `RAW_DATA`: upper case, everything but ASCII letters, digits and `_` turned into `_`."""
+    return _NOT_IN_VARIABLES.sub("_", name.upper())
 
 
 def visible(text: str) -> str:

@@ -107,3 +107,15 @@ class Problems:
 def shown(text: str, longest: int = 200) -> str:
     """A text of the user's for a message: shortened, so that no answer grows with it, and safe to print."""
     return visible(text if len(text) <= longest else f"{text[: longest - 1]}…")
+
+
+def it_is(value: object) -> str:
+    """` (it is a string)`, to follow what it should be."""
+    if value is None:
+        return " (it is null)"
+    if isinstance(value, bool):
+        return " (it is a boolean)"
+    for kind, word in ((str, "a string"), ((int, float), "a number"), (list, "an array"), (dict, "an object")):
+        if isinstance(value, kind):
+            return f" (it is {word})"
+    return ""

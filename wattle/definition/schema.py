@@ -55,17 +55,24 @@ def _bounded(value: Any) -> Any:
     return value
 
 
-def _lengths(shortest: int, longest: int) -> dict[str, Any]:
-    return {"minLength": shortest, "maxLength": longest}
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_FIELDS:
+        raise PydanticCustomError("too_long", f"must have at most {MOST_FIELDS} members")
+    return value
 
 
+# What the functions above check, as far as a JSON Schema can say it; never more than they do.
+_LENGTHS = {"minLength": 1, "maxLength": 128}
+_NAME: dict[str, Any] = {**_LENGTHS, "pattern": "^(?![.-])(?![0-9]+$)[^/\\u0000-\\u001f]*$"}
+_PORTS: dict[str, Any] = {"propertyNames": {**_LENGTHS, "pattern": "^[^/\\u0000-\\u001f]*$"}}
+_VARIABLES: dict[str, Any] = {"propertyNames": {"minLength": 1, "pattern": "^[^=\\u0000]*$"}}
 _NAME_RULE = "1-128 characters, no '/', not only digits, no leading '-' or '.'"
 
 WorkflowName = Annotated[
-    str, _named(names.why_not_workflow), Field(description=_NAME_RULE, json_schema_extra=_lengths(1, 128))
+    str, _named(names.why_not_workflow), Field(description=_NAME_RULE, json_schema_extra=_NAME)
 ]
 WorkerName = Annotated[
-    str, _named(names.why_not_worker), Field(description=f"unique; {_NAME_RULE}", json_schema_extra=_lengths(1, 128))
+    str, _named(names.why_not_worker), Field(description=f"unique; {_NAME_RULE}", json_schema_extra=_NAME)
 ]
 PortName = Annotated[str, _named(names.why_not_port)]
 VariableName = Annotated[str, _named(names.why_not_variable)]
@@ -74,8 +81,11 @@ FilePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 VariableValue = Annotated[Text, BeforeValidator(_text, json_schema_input_type=str | int | float | bool)]
 Seconds = Annotated[float, Field(ge=0, le=_TEN_YEARS_SECONDS)]
 TimeLimit = Annotated[float, Field(gt=0, le=_TEN_YEARS_SECONDS)]
-Many = BeforeValidator(_bounded)
-Environment = Annotated[dict[VariableName, VariableValue], Field(max_length=MOST_MEMBERS), Many]
+_MANY_PORTS = Field(max_length=MOST_MEMBERS, json_schema_extra=_PORTS)
+Many, Few = BeforeValidator(_bounded), BeforeValidator(_few)
+Environment = Annotated[
+    dict[VariableName, VariableValue], Field(max_length=MOST_MEMBERS, json_schema_extra=_VARIABLES), Many
+]
 
 
 class _Part(BaseModel):
@@ -89,6 +99,17 @@ class _Small(_Part):
         if isinstance(value, dict) and len(value) > MOST_FIELDS:
             raise PydanticCustomError("too_long", f"must have at most {MOST_FIELDS} fields")
         return value
+
+
+class ParamDocument(_Small):
+    """A value that a run is started with."""
+
+    type: Literal["string", "integer", "number", "boolean", "json"] | None = Field(
+        None, description="what is accepted, strictly; json is any value (default string)"
+    )
+    default: Any = Field(None, description="where none is given; of the type above")
+    required: bool | None = Field(None, description="default: true where there is no default")
+    description: Text | None = Field(None, description="for people; ignored")
 
 
 class RetryDocument(_Small):
@@ -135,10 +156,13 @@ class WorkerDocument(_Part):
     )
     working_dir: FilePath | None = Field(None, description="relative to the workflow's; default the workflow's")
     env_vars: Environment | None = Field(None, description="environment variables, over those of the workflow")
-    inputs: Annotated[dict[PortName, Text], Field(max_length=MOST_MEMBERS), Many] | None = Field(
+    env_file: FilePath | None = Field(
+        None, description="file of NAME=value lines, relative to the workflow's directory; env_vars win over it"
+    )
+    inputs: Annotated[dict[PortName, Text], _MANY_PORTS, Many] | None = Field(
         None, description='{local name: "producer/output name"}'
     )
-    outputs: Annotated[dict[PortName, OutputValue], Field(max_length=MOST_MEMBERS), Many] | None = Field(
+    outputs: Annotated[dict[PortName, OutputValue], _MANY_PORTS, Many] | None = Field(
         None, description="{output name: path, or {path, optional}}"
     )
     depends_on: Annotated[list[Text], Field(max_length=MOST_MEMBERS), Many] | None = Field(
@@ -164,9 +188,17 @@ class WorkflowHeader(_Part):
 
     schema_: Any = Field(None, alias="$schema", description="for editors; ignored")
     name: WorkflowName
-    description: Text | None = None
+    description: Text | None = Field(None, description="for people")
     working_dir: FilePath | None = Field(None, description="default <data dir>/work/<workflow name>")
+    params: Annotated[
+        dict[PortName, ParamDocument], Field(max_length=MOST_FIELDS, json_schema_extra=_PORTS), Few
+    ] | None = Field(
+        None, description="{name: {type, default, required, description}}: values that a run is started with"
+    )
     env_vars: Environment | None = Field(None, description="environment variables of every worker")
+    env_file: FilePath | None = Field(
+        None, description="file of NAME=value lines for every worker, relative as working_dir; env_vars win over it"
+    )
     max_parallel: int | None = Field(None, ge=1, le=10_000, description="workers at one time in a run (default 10)")
     timeout_seconds: TimeLimit | None = Field(None, description="of a run, wall time from its start; default none")
 

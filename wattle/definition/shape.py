@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from wattle.definition.names import nfc
 from wattle.definition.places import Path
-from wattle.definition.problems import Problems, Stage, shown
+from wattle.definition.problems import Problems, Stage, it_is, shown
 from wattle.definition.schema import (
     OutputDocument,
+    ParamDocument,
     RetryDocument,
     StopDocument,
     WorkerDocument,
@@ -44,6 +45,7 @@ _CALLED_ELSEWHERE = {
     "needs": "depends_on", "depends": "depends_on", "dependencies": "depends_on", "after": "depends_on",
     "timeout": "timeout_seconds", "retries": "retry", "max_retries": "retry", "attempts": "retry",
     "tasks": "workers", "steps": "workers", "jobs": "workers", "nodes": "workers",
+    "parameters": "params", "arguments": "params", "envfile": "env_file", "dotenv": "env_file",
     "concurrency": "max_parallel", "parallelism": "max_parallel", "id": "name", "title": "name",
 }  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -56,7 +58,8 @@ def _fields(model: type[BaseModel]) -> frozenset[str]:
 _WORKFLOW_FIELDS = _fields(WorkflowDocument)
 _WORKER_FIELDS = _fields(WorkerDocument)
 _NESTED_FIELDS = {
-    "retry": _fields(RetryDocument), "stop": _fields(StopDocument), "outputs": _fields(OutputDocument)
+    "retry": _fields(RetryDocument), "stop": _fields(StopDocument), "outputs": _fields(OutputDocument),
+    "params": _fields(ParamDocument),
 }  # fmt: skip
 
 
@@ -77,7 +80,7 @@ class Shape:
 def read_shape(document: object, problems: Problems) -> Shape:
     """The parts of `document`, with its header judged; the workers follow one by one by `read_worker`."""
     if not isinstance(document, dict):
-        problems.add(Stage.SHAPE, (), f"A workflow must be an object{_it_is(document)}")
+        problems.add(Stage.SHAPE, (), f"A workflow must be an object{it_is(document)}")
         return Shape({}, None, [])
     known = _known(document, _WORKFLOW_FIELDS, (), "", problems)
     raw_workers = known.get("workers")
@@ -85,7 +88,7 @@ def read_shape(document: object, problems: Problems) -> Shape:
     if "workers" not in document:
         problems.add(Stage.SHAPE, ("workers",), "field 'workers' is missing")
     elif not isinstance(raw_workers, list):
-        problems.add(Stage.SHAPE, ("workers",), f"'workers' must be an array{_it_is(raw_workers)}")
+        problems.add(Stage.SHAPE, ("workers",), f"'workers' must be an array{it_is(raw_workers)}")
     return Shape(document, header, raw_workers if isinstance(raw_workers, list) else [])
 
 
@@ -93,7 +96,7 @@ def read_worker(raw: object, position: int, problems: Problems) -> WorkerDocumen
     """The worker where it is well-formed (but for unknown fields, which are problems of their own)."""
     path: Path = ("workers", position)
     if not isinstance(raw, dict):
-        problems.add(Stage.SHAPE, path, f"workers[{position}] must be an object{_it_is(raw)}")
+        problems.add(Stage.SHAPE, path, f"workers[{position}] must be an object{it_is(raw)}")
         return None
     name = raw.get("name")
     subject = f"worker '{shown(name)}': " if isinstance(name, str) and name else f"workers[{position}]: "
@@ -149,17 +152,18 @@ def _add(error: Any, raw: dict[str, Any], path: Path, subject: str, problems: Pr
 def _reason(error: Any, within: Path, value: object) -> str:
     kind = error["type"]
     if kind == "model_type" and within[0] == "outputs":
-        return f"must be a path or an object{_it_is(value)}"
+        return f"must be a path or an object{it_is(value)}"
     if kind == "int_type" and isinstance(value, float):
         return f"must be an integer (it is {value})"
     if kind in _TEXTS:
-        return _TEXTS[kind] + (_it_is(value) if kind.endswith("_type") else "")
+        return _TEXTS[kind] + (it_is(value) if kind.endswith("_type") else "")
     return re.sub("^[A-Z][a-z]+ should", "must", error["msg"])
 
 
 def _spoken_name(within: Path, value: object) -> str:
     """`output name 'a/b'`: the name is a key of the document, but for `name` itself."""
-    kind = {"inputs": "input ", "outputs": "output ", "env_vars": "variable "}.get(str(within[0]), "")
+    kinds = {"inputs": "input ", "outputs": "output ", "env_vars": "variable ", "params": "param "}
+    kind = kinds.get(str(within[0]), "")
     name = within[-1] if kind and len(within) > 1 else value
     return f"{kind}name '{shown(str(name))}'" if kind == "" or len(within) > 1 else f"{kind}name"
 
@@ -178,14 +182,3 @@ def _spoken(within: Path) -> str:
     """`'inputs.x'`, `'args[1]'`"""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in within)
     return f"'{shown(''.join(parts).removeprefix('.'))}'"
-
-
-def _it_is(value: object) -> str:
-    if value is None:
-        return " (it is null)"
-    if isinstance(value, bool):
-        return " (it is a boolean)"
-    for kind, word in ((str, "a string"), ((int, float), "a number"), (list, "an array"), (dict, "an object")):
-        if isinstance(value, kind):
-            return f" (it is {word})"
-    return ""

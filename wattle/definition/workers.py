@@ -7,11 +7,13 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wattle.definition.command import plan_command
-from wattle.definition.model import InputRef, Output, Retry, Stop, Worker
+from wattle.definition.model import InputRef, Output, Retry, Stop, Template, Worker
 from wattle.definition.names import is_wattles_variable, nfc
 from wattle.definition.paths import Context, absolute, log_owner, why_not_output, why_not_path
+from wattle.definition.placeholders import OPENING, read_template, scope_of_run, scope_of_worker
 from wattle.definition.places import Path
 from wattle.definition.problems import Problems, Stage, shown
+from wattle.definition.templates import has_placeholders, read_templates
 from wattle.errors import Invalid
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ class WorkerReader:
         worker_names: Collection[str | None],
         context: Context,
         problems: Problems,
+        params: Collection[str] | None = (),
     ) -> None:
+        self.params = params  # their names, None where they are malformed
+        self.has_placeholders = self.has_path_placeholders = False  # met so far
         self.workflow_name = workflow_name
         self.workflow_dir = workflow_dir
         self.worker_names = worker_names
@@ -48,10 +53,20 @@ class WorkerReader:
         directory = self._directory(name, model.working_dir, at)
         inputs = self._inputs(name, model.inputs, at) if model.inputs else {}
         outputs = self._outputs(name, model, directory, at) if model.outputs else {}
-        argv, direct = self._plan(name, model, at)
+        templates = None
+        if has_placeholders(model):
+            self.has_placeholders = True
+            scope = scope_of_worker(inputs, outputs, self.params, self.problems.did_you_mean)
+            templates, direct = read_templates(name, model, scope, at, self.problems)
+            argv = tuple("".join(map(str, template)) for template in templates.argv)
+        else:
+            argv, direct = self._plan(name, model, at)
+        env_file = self._env_file(name, model.env_file, at) if model.env_file else None
         stdout = self._stdout(name, model, outputs, at)
         document = _given(raw, model, outputs)
         document |= {"name": name, "workflow_name": self.workflow_name, "working_dir": directory}
+        if env_file is not None:
+            document["env_file"] = env_file
         return Worker(
             position=position,
             name=name,
@@ -71,6 +86,8 @@ class WorkerReader:
             priority=model.priority or 0,
             stdout=stdout,
             capture_stdout=model.capture_stdout is not False,
+            env_file=env_file,
+            templates=templates,
             document=document,
         )
 
@@ -88,9 +105,15 @@ class WorkerReader:
         if known is None:
             known = absolute(given or ".", self.workflow_dir or "/", self.context.home)
             self._directories[given] = known
-            if reason := why_not_path(known):
+            if reason := why_not_path(known) or why_not_template(given):
                 self._problem((*at, "working_dir"), f"worker '{name}': working_dir '{shown(known)}' {reason}")
         return known
+
+    def _env_file(self, name: str, given: str, at: Path) -> str:
+        path = absolute(given, self.workflow_dir or "/", self.context.home)
+        if reason := why_not_path(path) or why_not_template(given):
+            self._problem((*at, "env_file"), f"worker '{name}': env_file '{shown(path)}' {reason}")
+        return path
 
     def _inputs(self, worker: str, given: Mapping[str, str], at: Path) -> dict[str, InputRef]:
         inputs: dict[str, InputRef] = {}
@@ -110,14 +133,30 @@ class WorkerReader:
             name, written = nfc(raw_name), given if isinstance(given, str) else given.path
             path = absolute(written, directory, self.context.home)
             here = (*at, "outputs", raw_name)
+            template = None
+            if OPENING in written:
+                path, template = self._output_template(worker, name, written, path, here)
             if name in outputs:
                 self._problem(here, f"worker '{worker}': output '{name}' stands twice")
             elif self.workflow_dir is not None:
                 reason = why_not_output(written, path, (directory, self.workflow_dir), self.context)
                 if reason := reason or self._why_not_free(path, worker, name):
                     self._problem(here, f"worker '{worker}': output '{name}' at '{shown(path)}' {reason}")
-            outputs[name] = Output(path, not isinstance(given, str) and given.optional is True)
+            outputs[name] = Output(path, not isinstance(given, str) and given.optional is True, template)
         return outputs
+
+    def _output_template(self, worker: str, name: str, written: str, path: str, at: Path) -> tuple[str, Template]:
+        """The path as it is kept, and its parts: what begins with a placeholder is absolute or not as its value is."""
+
+        def complain(message: str, suggestion: str | None) -> None:
+            self._problem(at, f"worker '{worker}': output '{name}' {message}", suggestion)
+
+        self.has_placeholders = self.has_path_placeholders = True
+        scope = scope_of_run(self.params, "an output path", self.problems.did_you_mean)
+        template = read_template(written, scope, complain)
+        if template and isinstance(template[0], str):
+            return path, read_template(path, scope, lambda *_: None)
+        return written, template
 
     def _why_not_free(self, path: str, worker: str, output: str) -> str | None:
         if (owner := log_owner(path, self.workflow_dir or "/")) and owner in self.worker_names:
@@ -146,6 +185,10 @@ class WorkerReader:
             self.problems.add(Stage.COMMAND, (*at, "command"), f"worker '{name}': {error.message}")
             return (), False
         return plan.argv, plan.direct
+
+
+def why_not_template(text: str | None) -> str | None:
+    return f"has a '{OPENING}', which is not replaced here" if text and OPENING in text else None
 
 
 def check_variables(env_vars: Mapping[str, str] | None, at: Path, subject: str, problems: Problems) -> None:

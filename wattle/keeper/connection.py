@@ -9,7 +9,7 @@ from wattle.keeper.poller import READ, WRITE, Poller
 from wattle.keeper.protocol import FrameReader, ProtocolError, encode
 
 BACKLOG_BYTES = 16 * 1024 * 1024
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024  # more, and each read maps and unmaps its buffer
 
 
 class Connection:

@@ -6,27 +6,32 @@ holds nothing up.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
 from wattle.definition.canonical import digest
 from wattle.definition.document import parse_json
-from wattle.definition.model import Workflow
+from wattle.definition.model import Worker, Workflow
+from wattle.definition.params import bind
 from wattle.definition.paths import Context
+from wattle.definition.resolve import check_paths, resolve
 from wattle.definition.validate import read_workflow, without_worker
-from wattle.errors import Conflict, Invalid, Unavailable, worker_not_found
+from wattle.errors import Conflict, Invalid, Problem, Unavailable, worker_not_found
 from wattle.service.definitions import Definitions
 from wattle.service.views import CreatedView, StartedView, StopView
 from wattle.store.queries import Queries
-from wattle.supervisor.commands import Commands, Definition, NewVersion, Rest, StaleDefinition
+from wattle.supervisor.commands import Alone, Commands, Definition, NewVersion, Rest, StaleDefinition
 from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.surroundings import env_files_of, read_env_file
 
 T = TypeVar("T")
 MAX_DEFINITION_BYTES = 64 * 1024 * 1024
 ANSWER_SECONDS = 30.0
 TRIES = 5
+_HAS_RUN_ID = re.compile(r"(?<!\$)\$\{\{[ \t]*run\.id[ \t]*\}\}")
 
 
 class Changing:
@@ -91,23 +96,35 @@ class Changing:
         idempotency_key: str | None = None,
         trigger: str = "api",
     ) -> StartedView:
-        """Start a run; it answers after the commit that makes the workflow `running`."""
-        if params:
-            message = f"Workflow '{name}' declares no params, but got {', '.join(sorted(map(repr, params))[:5])}"
-            raise Invalid("INVALID_PARAMS", message)
+        """Start a run; it answers after the commit that makes the workflow `running`.
 
-        def start(commands: Commands, definition: Definition) -> StartedView:
-            return commands.start_workflow(name, definition, idempotency_key=idempotency_key, trigger=trigger)
+        Invalid `INVALID_PARAMS` names every param that is unknown, missing or of another type.
+        """
+
+        def start(definition: Definition) -> Callable[[Commands], StartedView]:
+            values = self._values(definition.workflow, params or {})
+            self._check_env_files(definition.workflow)
+            return lambda commands: commands.start_workflow(
+                name, definition, idempotency_key=idempotency_key, trigger=trigger, values=values
+            )
 
         return self._ask_current(name, start)
 
     def stop_workflow(self, name: str) -> "Future[StopView]":
         return self._supervisor.call_until_done(lambda commands, done: commands.stop_workflow(name, done))
 
-    def restart_workflow(self, name: str) -> "Future[StartedView]":
+    def restart_workflow(self, name: str, *, params: dict[str, Any] | None = None) -> "Future[StartedView]":
+        """Without `params` the new run has those of the one that it ends, as far as they are still declared."""
         definition = self._definitions.current(name)
+        given = params
+        if given is None:
+            active = self._queries.active_run(self._definitions.state(name).workflow.id)
+            former = json.loads(active.params) if active is not None and active.params else {}
+            given = {name: value for name, value in former.items() if name in definition.workflow.params}
+        values = self._values(definition.workflow, given)
+        self._check_env_files(definition.workflow)
         return self._supervisor.call_until_done(
-            lambda commands, done: commands.restart_workflow(name, definition, done)
+            lambda commands, done: commands.restart_workflow(name, definition, done, values)
         )
 
     def down(self) -> "Future[StopView]":
@@ -118,9 +135,16 @@ class Changing:
 
     # --- workers
 
-    def start_worker(self, workflow: str, worker: str, *, force: bool = False) -> StartedView:
-        self._check_inputs(workflow, worker, force)
-        return self._ask_current(workflow, lambda commands, now: commands.start_worker(workflow, worker, now, force))
+    def start_worker(
+        self, workflow: str, worker: str, *, force: bool = False, params: dict[str, Any] | None = None
+    ) -> StartedView:
+        """`params` are for a worker that runs by itself; in an active run they are Invalid `INVALID_PARAMS`."""
+
+        def start(definition: Definition) -> Callable[[Commands], StartedView]:
+            alone = self._alone(definition, worker, params or {}, force)
+            return lambda commands: commands.start_worker(workflow, worker, definition, force, alone)
+
+        return self._ask_current(workflow, start)
 
     def stop_worker(self, workflow: str, worker: str) -> "Future[StopView]":
         state = self._definitions.state(workflow)
@@ -129,11 +153,13 @@ class Changing:
             lambda commands, done: commands.stop_worker(workflow, worker, is_defined, done)
         )
 
-    def restart_worker(self, workflow: str, worker: str, *, force: bool = False) -> "Future[StartedView]":
-        self._check_inputs(workflow, worker, force)
+    def restart_worker(
+        self, workflow: str, worker: str, *, force: bool = False, params: dict[str, Any] | None = None
+    ) -> "Future[StartedView]":
         definition = self._definitions.current(workflow)
+        alone = self._alone(definition, worker, params or {}, force)
         return self._supervisor.call_until_done(
-            lambda commands, done: commands.restart_worker(workflow, worker, definition, force, done)
+            lambda commands, done: commands.restart_worker(workflow, worker, definition, force, done, alone)
         )
 
     # --- helpers
@@ -151,26 +177,60 @@ class Changing:
         shared = self._queries.shared_outputs(self._definitions.state(workflow.name).workflow.id)
         return tuple(f"workflow '{other}' also declares {path} as an output" for path, other in shared)
 
-    def _check_inputs(self, workflow: str, worker: str, force: bool) -> None:
-        """A worker that runs by itself ignores upstream state, but its input files must exist."""
-        definition = self._definitions.current(workflow)
-        node = definition.workflow.worker(worker)
-        state = self._definitions.state(workflow)
-        if node is None or force or self._queries.active_run(state.workflow.id) is not None:
-            return
-        producers = {producer.name: producer for producer in definition.workflow.workers}
-        paths = [producers[ref.producer].outputs[ref.output].path for ref in node.inputs.values()]
+    def _values(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of all its params; Invalid where something is wrong with them, or with the paths that they make."""
+        values = bind(workflow.params, params)
+        if workflow.has_path_placeholders:
+            check_paths(workflow, resolve(workflow, values, None), self._context)
+        return values
+
+    def _check_env_files(self, workflow: Workflow, workers: Sequence[Worker] | None = None) -> None:
+        """Invalid `ENV_FILE_UNREADABLE`, naming each file. They are read again when the run is prepared."""
+        problems = []
+        for path in env_files_of(workflow, workflow.workers if workers is None else workers):
+            try:
+                read_env_file(path)
+            except ValueError as reason:
+                problems.append(Problem("ENV_FILE_UNREADABLE", f"env_file {path} cannot be used: {reason}", ""))
+        if problems:
+            raise Invalid("ENV_FILE_UNREADABLE", problems[0].message, details=problems)
+
+    def _alone(self, definition: Definition, worker: str, params: Mapping[str, Any], force: bool) -> Alone:
+        """What a worker needs that runs by itself: it ignores upstream state, but its input files must exist."""
+        workflow = definition.workflow
+        node = workflow.worker(worker)
+        if node is None:
+            return Alone(params, {})
+        try:
+            values = self._values(workflow, params)
+            self._check_env_files(workflow, [node])
+        except Invalid as error:
+            return Alone(params, {}, error)
+        if not force and not self._is_in_run(workflow.name, worker):
+            self._check_inputs(resolve(workflow, values, None) if workflow.has_path_placeholders else workflow, node)
+        return Alone(params, values)
+
+    def _is_in_run(self, workflow: str, worker: str) -> bool:
+        """Is a run active that has the worker: then verbs act in it. The loop looks again."""
+        for run in self._queries.active_runs(self._definitions.state(workflow).workflow.id):
+            if run.worker == worker or (
+                run.kind == "workflow" and worker in self._definitions.worker_names(run.version_id)
+            ):
+                return True
+        return False
+
+    def _check_inputs(self, workflow: Workflow, node: Worker) -> None:
+        paths = [workflow.path_of(ref) for ref in node.inputs.values()]
         missing = [path for path in paths if not os.path.exists(path)]
         if missing:
-            message = f"Worker '{workflow}/{worker}' lacks its inputs: {', '.join(missing)} does not exist; force it"
-            raise Conflict("INPUT_NOT_READY", message)
+            message = f"Worker '{workflow.name}/{node.name}' lacks its inputs: {', '.join(missing)} does not exist"
+            raise Conflict("INPUT_NOT_READY", f"{message}; force it")
 
-    def _ask_current(self, name: str, wish: Callable[[Commands, Definition], T]) -> T:
+    def _ask_current(self, name: str, wish: Callable[[Definition], Callable[[Commands], T]]) -> T:
         """Ask with the current definition; where it was replaced meanwhile, again."""
         for _ in range(TRIES):
-            definition = self._definitions.current(name)
             try:
-                return self._ask(lambda commands, now=definition: wish(commands, now))  # type: ignore[misc]
+                return self._ask(wish(self._definitions.current(name)))
             except StaleDefinition:
                 continue
         raise Conflict("WORKFLOW_CHANGED", f"Workflow '{name}' is being changed all the time; try again")
@@ -196,6 +256,8 @@ def _text(document: Mapping[str, Any]) -> str:
 
 
 def _output_paths(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """The declared paths of a normalised document, whatever problems it has."""
+    """The declared paths of a normalised document, whatever problems it has, as it declares them; without those
+    that no other run can have."""
     outputs = [output for worker in document["workers"] for output in (worker.get("outputs") or {}).values()]
-    return tuple(output if isinstance(output, str) else output["path"] for output in outputs)
+    paths = (output if isinstance(output, str) else output["path"] for output in outputs)
+    return tuple(path for path in paths if "${{" not in path or not _HAS_RUN_ID.search(path))

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from wattle.definition.graph import build_graph
 from wattle.definition.model import Workflow
@@ -13,28 +13,49 @@ from wattle.store.queries import Queries, WorkflowState
 from wattle.store.rows import VersionRow
 from wattle.supervisor.commands import Definition
 
-KEPT = 8
+KEPT_WORKERS = 20_000  # about 60 MB of them
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The values used last, as many as have KEPT_WORKERS workers together, but always the newest. Any thread."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[int, tuple[T, int]] = OrderedDict()
+        self._workers = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: int) -> T | None:
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key][0]
+
+    def put(self, key: int, value: T, workers: int) -> None:
+        with self._lock:
+            if key in self._values:
+                return
+            self._values[key] = (value, workers)
+            self._workers += workers
+            while self._workers > KEPT_WORKERS and len(self._values) > 1:
+                self._workers -= self._values.popitem(last=False)[1][1]
 
 
 class Definitions:
-    """A small cache by version id; versions never change. Any thread."""
+    """A cache by version id; versions never change. Any thread."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
-        self._kept: OrderedDict[int, Definition] = OrderedDict()
-        self._documents: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Kept[Definition] = Kept()
+        self._documents: Kept[dict[str, Any]] = Kept()
 
     def document(self, version_id: int) -> dict[str, Any]:
         """The normalised document as stored; it may have problems since a worker was deleted."""
-        with self._lock:
-            if version_id in self._documents:
-                return self._documents[version_id]
-        document: dict[str, Any] = json.loads(self._version(version_id).document)
-        with self._lock:
-            self._documents[version_id] = document
-            while len(self._documents) > KEPT:
-                self._documents.popitem(last=False)
+        document = self._documents.get(version_id)
+        if document is None:
+            document = json.loads(self._version(version_id).document)
+            self._documents.put(version_id, document, len(document["workers"]))
         return document
 
     def worker_names(self, version_id: int) -> list[str]:
@@ -46,17 +67,11 @@ class Definitions:
 
     def definition(self, version_id: int) -> Definition:
         """The validated version. Raises Invalid where it lacks a worker that another one needs."""
-        with self._lock:
-            found = self._kept.get(version_id)
-            if found is not None:
-                self._kept.move_to_end(version_id)
-                return found
-        workflow = check(self.document(version_id))
-        definition = Definition(version_id, workflow, build_graph(workflow))
-        with self._lock:
-            self._kept[version_id] = definition
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+        definition = self._kept.get(version_id)
+        if definition is None:
+            workflow = check(self.document(version_id))
+            definition = Definition(version_id, workflow, build_graph(workflow))
+            self._kept.put(version_id, definition, len(workflow.workers))
         return definition
 
     def current(self, name: str) -> Definition:

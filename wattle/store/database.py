@@ -22,6 +22,7 @@ from wattle.store import migrations
 
 BUSY_TIMEOUT_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+CHECKPOINT_PAGES = 8000  # 32 MB: a checkpoint holds up the one thread that writes
 CHECK_SECONDS = 1.0
 
 _FOR_NOW = {
@@ -132,6 +133,7 @@ def open_writer(path: Path | str) -> Writer:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             migrations.migrate(connection, path)
         except BaseException:
             connection.close()

@@ -5,14 +5,17 @@ A wish that takes time (`stop_…`, `restart_…`, forced deletes, `down`) takes
 of the turn that brought it about.
 """
 
+import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 from wattle.definition.graph import Graph, graph_of
 from wattle.definition.model import Worker, Workflow
+from wattle.definition.params import as_json
+from wattle.definition.resolve import resolve
 from wattle.engine.plan import RunPlan
 from wattle.engine.states import Event, State
 from wattle.errors import (
@@ -34,6 +37,7 @@ from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.runs import Runs
 
 Done = Callable[[Any], None]  # takes the answer, or the WattleError that came instead
+NO_VALUES: Mapping[str, Any] = {}
 FREE = (State.WAITING, State.QUEUED, State.RECALLED)  # neither running nor ended
 
 
@@ -48,6 +52,18 @@ class Definition:
     version_id: int
     workflow: Workflow
     graph: Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """With which params a worker runs by itself: what was `given`, the `values` of all, or the `error` that they have.
+
+    The error counts only where it does run by itself, which the loop knows.
+    """
+
+    given: Mapping[str, Any]
+    values: Mapping[str, Any]
+    error: Invalid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +173,15 @@ class Commands:
     # --- runs of a workflow
 
     def start_workflow(
-        self, name: str, definition: Definition, *, idempotency_key: str | None, trigger: str
+        self,
+        name: str,
+        definition: Definition,
+        *,
+        idempotency_key: str | None,
+        trigger: str,
+        values: Mapping[str, Any] = NO_VALUES,
     ) -> StartedView:
+        """`values` are those of all its params (definition/params.py, `bind`)."""
         if idempotency_key is not None:
             earlier = self._queries.run_by_key(idempotency_key)
             if earlier is not None:
@@ -173,7 +196,7 @@ class Commands:
         if not definition.workflow.workers:
             raise Invalid("WORKFLOW_EMPTY", f"Workflow '{name}' has no workers, so there is nothing to start")
         workers = list(definition.workflow.workers)
-        run = self._new_run(state, definition, definition.graph, workers, idempotency_key, trigger)
+        run = self._new_run(state, definition, definition.graph, workers, idempotency_key, trigger, values)
         self._runs.add(run)
         return StartedView(name, run.id)
 
@@ -181,13 +204,17 @@ class Commands:
         state = self._workflow(name)
         self._when_ended(self._active(state.workflow.id), "stopped by a user", done)
 
-    def restart_workflow(self, name: str, definition: Definition, done: Done) -> None:
+    def restart_workflow(
+        self, name: str, definition: Definition, done: Done, values: Mapping[str, Any] = NO_VALUES
+    ) -> None:
         """End what is active, then start a new run."""
         state = self._current(name, definition.version_id)
 
         def start(_: StopView) -> None:
             try:
-                started = self.start_workflow(name, definition, idempotency_key=None, trigger="restart")
+                started = self.start_workflow(
+                    name, definition, idempotency_key=None, trigger="restart", values=values
+                )
             except StaleDefinition:
                 done(Conflict("WORKFLOW_CHANGED", f"Workflow '{name}' was changed while it was being stopped"))
             except WattleError as error:
@@ -204,22 +231,40 @@ class Commands:
 
     # --- one worker
 
-    def start_worker(self, name: str, worker: str, definition: Definition, force: bool) -> StartedView:
+    def start_worker(
+        self,
+        name: str,
+        worker: str,
+        definition: Definition,
+        force: bool,
+        alone: Alone | None = None,
+    ) -> StartedView:
+        """`alone` says with which params it runs where no run is active."""
         found = self._in_run(name, worker)
         if found is None:
-            return self._run_alone(name, worker, definition)
+            return self._run_alone(name, worker, definition, alone)
         run, live = found
+        self._refuse_params(run, alone)
         if live.is_live or live.state is State.SETTLING:
             raise Conflict("WORKER_ALREADY_RUNNING", f"Worker '{name}/{worker}' is already running")
         self._begin(run, live, Event.START, force)
         return StartedView(name, run.id)
 
-    def restart_worker(self, name: str, worker: str, definition: Definition, force: bool, done: Done) -> None:
+    def restart_worker(
+        self,
+        name: str,
+        worker: str,
+        definition: Definition,
+        force: bool,
+        done: Done,
+        alone: Alone | None = None,
+    ) -> None:
         found = self._in_run(name, worker)
         if found is None:
-            done(self._run_alone(name, worker, definition))
+            done(self._run_alone(name, worker, definition, alone))
             return
         run, live = found
+        self._refuse_params(run, alone)
         started = StartedView(name, run.id)
         if live.is_live or live.state is State.SETTLING:
             live.waiters.append(lambda _: done(started))
@@ -262,12 +307,20 @@ class Commands:
         else:
             self._runs.renew(run, live, event, force)
 
-    def _run_alone(self, name: str, worker: str, definition: Definition) -> StartedView:
+    def _refuse_params(self, run: LiveRun, alone: Alone | None) -> None:
+        if alone is not None and alone.given:
+            message = f"Run {run.id} of '{run.row.workflow_name}' is active and has its params; leave them out"
+            raise Invalid("INVALID_PARAMS", message)
+
+    def _run_alone(self, name: str, worker: str, definition: Definition, alone: Alone | None) -> StartedView:
         state = self._current(name, definition.version_id)
         node = definition.workflow.worker(worker)
         if node is None:
             raise worker_not_found(name, worker)
-        run = self._new_run(state, definition, graph_of([node]), [node], None, "api")
+        if alone is not None and alone.error is not None:
+            raise alone.error
+        values = NO_VALUES if alone is None else alone.values
+        run = self._new_run(state, definition, graph_of([node]), [node], None, "api", values)
         self._runs.add(run)
         return StartedView(name, run.id)
 
@@ -279,16 +332,21 @@ class Commands:
         workers: list[Worker],
         idempotency_key: str | None,
         trigger: str,
+        values: Mapping[str, Any],
     ) -> LiveRun:
         if self.is_ending:
             raise Unavailable("ENDING", "Wattle is being ended; nothing is started any more")
         at = self._clock.now()
         kind = "workflow" if graph is definition.graph else "worker"
         worker = None if kind == "workflow" else workers[0].name
+        params = as_json(values) if values else None
         row: RunRow = self._commit(
-            lambda: self._create_run(state, definition.version_id, kind, worker, at, idempotency_key, trigger)
+            lambda: self._create_run(state, definition.version_id, kind, worker, at, idempotency_key, trigger, params)
         )
-        return live_run(row, definition.workflow, graph, workers, self._clock.monotonic())
+        workflow = as_run(definition.workflow, row)
+        if workflow is not definition.workflow:
+            workers = [workflow.workers[node.position] for node in workers]
+        return live_run(row, workflow, graph, workers, self._clock.monotonic())
 
     def _create_run(
         self,
@@ -299,6 +357,7 @@ class Commands:
         at: int,
         key: str | None,
         trigger: str,
+        params: str | None,
     ) -> RunRow:
         row = self._records.create_run(
             workflow_id=state.workflow.id,
@@ -312,6 +371,7 @@ class Commands:
             started_at=at,
             trigger=trigger,
             idempotency_key=key,
+            params=params,
         )
         assert row is not None  # the key was looked up on this thread, the only one that writes
         subject = state.workflow.name if worker is None else f"{state.workflow.name}/{worker}"
@@ -382,6 +442,13 @@ class Commands:
             self._ledger.event(at, subject, event, None, {"digest": version.digest})
 
         self._commit(write)
+
+
+def as_run(workflow: Workflow, row: RunRow) -> Workflow:
+    """The definition as that run sees it: itself where nothing in it depends on the run."""
+    if row.params is None and not workflow.has_placeholders:
+        return workflow
+    return resolve(workflow, json.loads(row.params) if row.params else {}, row.id)
 
 
 def live_run(

@@ -5,25 +5,37 @@ never on the loop, and come back as messages. Each may be repeated after a crash
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from wattle.definition.model import Worker
+from wattle.definition.model import Worker, Workflow
 from wattle.logs.files import LogFiles
 from wattle.logs.links import ensure_links
 from wattle.logs.read import last_line
 from wattle.store.rows import CaptureRow
+from wattle.supervisor.surroundings import (
+    EnvFiles,
+    env_files_of,
+    io_path,
+    needs_io_file,
+    read_env_file,
+    write_io_file,
+)
 
 CaptureLookup = Callable[[str], CaptureRow | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`unusable` is {directory: why it could not be made}."""
+    """`unusable` is {directory: why it could not be made}, `unread` {env_file: why it could not be read}."""
 
     run_id: int
     unusable: dict[str, str]
+    env_files: EnvFiles = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +79,57 @@ class LastWords:
     line: str | None
 
 
-def prepare(run_id: int, log_dir: str, directories: Iterable[str]) -> Prepared:
-    """Make the directories that workers need."""
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """A look that crashed."""
+
+    subject: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A job that raised: what it was for is in its arguments."""
+
+    job: Callable[[], Any]
+
+    @property
+    def _first(self) -> Any:
+        return self.job.args[0] if isinstance(self.job, partial) and self.job.args else None
+
+    @property
+    def run_id(self) -> int | None:
+        """Of a preparation, which takes the run's id first."""
+        return self._first if isinstance(self._first, int) else None
+
+    @property
+    def subject(self) -> Subject | None:
+        return self._first if isinstance(self._first, Subject) else None
+
+
+def prepare(
+    run_id: int, log_dir: str, directories: Iterable[str], workflow: Workflow, workers: Sequence[Worker], data_dir: str
+) -> Prepared:
+    """Make what workers need: their directories, their WATTLE_IO_FILEs; and read their env_files."""
     unusable: dict[str, str] = {}
     for directory in (log_dir, *directories):
         try:
             os.makedirs(directory, mode=0o700 if directory == log_dir else 0o777, exist_ok=True)
         except OSError as error:
             unusable[directory] = error.strerror or str(error)
-    return Prepared(run_id, unusable)
+    for worker in workers:
+        if needs_io_file(workflow, worker):
+            path = io_path(data_dir, run_id, worker)
+            try:
+                write_io_file(path, workflow, worker)
+            except OSError as error:
+                unusable[path] = error.strerror or str(error)
+    env_files, unread = {}, {}
+    for path in env_files_of(workflow, workers):
+        try:
+            env_files[path] = read_env_file(path)
+        except ValueError as reason:
+            unread[path] = str(reason)
+    return Prepared(run_id, unusable, env_files, unread)
 
 
 def look_at_outputs(subject: Subject, captured: CaptureLookup) -> OutputsSeen:

@@ -6,6 +6,8 @@ from typing import Any
 
 from wattle.keeper.protocol import PROTOCOL, FrameReader, encode
 
+RECEIVE_BYTES = 64 * 1024  # more, and each read maps and unmaps its buffer
+
 
 class KeeperGone(Exception):
     """The connection has ended: the keeper died, or gave it to another daemon."""
@@ -65,7 +67,7 @@ class KeeperLink:
         frames, self._early = self._early, []
         while True:
             try:
-                data = self._socket.recv(1 << 18)
+                data = self._socket.recv(RECEIVE_BYTES)
             except (BlockingIOError, InterruptedError):
                 return frames
             except OSError as error:
@@ -75,7 +77,7 @@ class KeeperLink:
                     return frames  # the next call finds the end again
                 raise KeeperGone("it closed the connection")
             frames += self._reader.feed(data)
-            if len(data) < 1 << 18:
+            if len(data) < RECEIVE_BYTES:
                 return frames
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from wattle.engine.plan import RunPlan
 from wattle.engine.states import ENDED_STATES, LIVE_STATES, State, phase_of, status_of
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
 from wattle.supervisor.answers import StopView
+from wattle.supervisor.surroundings import EnvFiles
 
 
 @dataclass(slots=True)
@@ -88,6 +89,9 @@ class LiveRun:
     ordered: set[str] = field(default_factory=set)  # names that the keeper may know of
     prepared: bool = False
     unusable: dict[str, str] = field(default_factory=dict)  # {directory: why it could not be made}
+    env_files: EnvFiles = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)  # {env_file: why it could not be read}
+    delayed: list[str] = field(default_factory=list)  # names whose order waits for `prepared`
     timed_out: bool = False
     linked: set[str] = field(default_factory=set)  # names whose documented log paths lead to the newest attempt
     waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when the run has ended

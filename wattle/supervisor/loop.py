@@ -156,7 +156,10 @@ class Supervisor:
         os.close(self._wake)
 
     def turn(self) -> None:
+        """What follows from reports is acted on before it is written, what a user asked for only afterwards."""
         self._decide(self._wait())
+        if not self.ledger.urgent:
+            self._act()
         if self._flush_is_due():
             self._flush()
         self._act()
@@ -303,15 +306,17 @@ class Supervisor:
     def _run_job(self, job: Callable[[], Any]) -> None:
         try:
             message = job()
-        except Exception:  # a bug in one job may not silence the pool
+        except Exception:  # a bug in one job may not leave its run waiting for ever
             logger.exception("a job on files failed")
-            return
+            message = files.Crashed(job)
         self.post(lambda: self._job_done(message))
 
     def _job_done(self, message: Any) -> None:
         match message:
             case files.Prepared():
                 self.runs.prepared(message)
+            case files.Crashed():
+                self.runs.job_crashed(message)
             case files.OutputsSeen() | files.Placed() | files.LastWords():
                 self.runs.settling.take_in(message)
 

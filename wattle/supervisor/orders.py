@@ -1,20 +1,27 @@
 """What a worker's process is given: its environment, its files, and the order to the keeper.
 
-An order is a function of the run's row and its definition, so a recovered daemon makes the same one.
+An order is a function of the run's row and its definition, so a recovered daemon makes the same one. Placeholders
+are replaced here: a worker without any costs nothing for it.
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wattle.definition.model import Worker, Workflow
+from wattle.definition.placeholders import Values, fill
 from wattle.engine.identity import attempt_uid
 from wattle.logs.files import attempt_files
 from wattle.store.rows import RunRow
-
-# One variable may have 128 KiB on Linux, and all of them share the space of the arguments with the user's.
-NAMES_LIMIT_BYTES = 64 * 1024
+from wattle.supervisor.surroundings import (
+    EnvFiles,
+    defined_variables,
+    env_files_of,
+    io_path,
+    names_of,
+    needs_io_file,
+    values_of,
+)
 
 
 def base_environment(environ: Mapping[str, str], launcher_dir: str) -> dict[str, str]:
@@ -26,13 +33,29 @@ def base_environment(environ: Mapping[str, str], launcher_dir: str) -> dict[str,
 
 
 def worker_environment(
-    run: RunRow, workflow: Workflow, worker: Worker, number: int, uid: str, launcher_dir: str
+    run: RunRow,
+    workflow: Workflow,
+    worker: Worker,
+    number: int,
+    uid: str,
+    places: tuple[str, str],
+    env_files: EnvFiles,
+    values: Values | None,
 ) -> dict[str, str]:
-    """What is added to the base: the definition's variables, then Wattle's own."""
-    env = {**workflow.env_vars, **worker.env_vars}
+    """What is added to the base: the definition's variables, then Wattle's own. `places` are the data directory and
+    the launcher's; `values` are what the worker's placeholders stand for, None where it has none."""
+    data_dir, launcher_dir = places
+    env = defined_variables(workflow, worker, env_files)
+    if worker.templates is not None and values is not None:
+        env |= {name: fill(template, values) for name, template in worker.templates.env_vars.items()}
     if "PATH" in env:
         env["PATH"] = _with_launcher(env["PATH"], launcher_dir)
-    env |= _file_names(workflow, worker)
+    names = names_of(workflow, worker)
+    env |= names.variables
+    if not names.is_complete:
+        env["WATTLE_IO_FILE"] = io_path(data_dir, run.id, worker)
+    if worker.templates is not None and values is not None:
+        env |= {name: values.text(placeholder) for name, placeholder in worker.templates.variables.items()}
     env |= {
         "WATTLE_WORKFLOW": workflow.name,
         "WATTLE_WORKER": worker.name,
@@ -48,19 +71,29 @@ def uid_of(run: RunRow, worker: Worker, number: int) -> str:
 
 
 def order(
-    run: RunRow, workflow: Workflow, worker: Worker, number: int, data_dir: str, launcher_dir: str
+    run: RunRow,
+    workflow: Workflow,
+    worker: Worker,
+    number: int,
+    data_dir: str,
+    launcher_dir: str,
+    env_files: EnvFiles = {},  # noqa: B006  # never changed
 ) -> dict[str, Any]:
     """The keeper's order for a worker's attempt (keeper/protocol.py); idempotent by its uid."""
     files = attempt_files(data_dir, run.id, worker.position, number)
     uid = uid_of(run, worker, number)
+    argv, values, places = list(worker.argv), None, (data_dir, launcher_dir)
+    if worker.templates is not None:
+        values = values_of(workflow, worker)
+        argv = [fill(template, values) for template in worker.templates.argv]
     return {
         "uid": uid,
         "tag": [run.id, worker.position, number],
         "group": str(run.id),
-        "argv": list(worker.argv),
+        "argv": argv,
         "direct": worker.direct,
         "cwd": worker.working_dir,
-        "env": worker_environment(run, workflow, worker, number, uid, launcher_dir),
+        "env": worker_environment(run, workflow, worker, number, uid, places, env_files, values),
         "stdout": files.stdout,
         "stderr": files.stderr,
         "takes_slot": run.kind == "workflow",
@@ -85,28 +118,30 @@ def directories(workers: Iterable[Worker]) -> list[str]:
     return list(wanted)
 
 
-def variable_name(name: str) -> str:
-    """`raw data` → `RAW_DATA`: upper case, everything but ASCII letters, digits and `_` turned into `_`."""
-    return re.sub(r"[^A-Z0-9_]", "_", name.upper())
+def needs_files(workflow: Workflow, worker: Worker) -> bool:
+    """Can its order be made only once the run was prepared: an env_file is read, or a WATTLE_IO_FILE written."""
+    return workflow.env_file is not None or worker.env_file is not None or needs_io_file(workflow, worker)
 
 
-def _file_names(workflow: Workflow, worker: Worker) -> dict[str, str]:
-    """`WATTLE_INPUT_<NAME>` and `WATTLE_OUTPUT_<NAME>`; names that would collide are left out, and all of
-    them where they exceed NAMES_LIMIT_BYTES together."""
-    names: dict[str, str] = {}
-    collided: set[str] = set()
-    producers = {producer.name: producer for producer in workflow.workers} if worker.inputs else {}
-    pairs = [
-        (f"WATTLE_INPUT_{variable_name(name)}", producers[ref.producer].outputs[ref.output].path)
-        for name, ref in worker.inputs.items()
-    ] + [(f"WATTLE_OUTPUT_{variable_name(name)}", output.path) for name, output in worker.outputs.items()]
-    for variable, path in pairs:
-        if variable in names:
-            collided.add(variable)
-        names[variable] = path
-    kept = {variable: path for variable, path in names.items() if variable not in collided}
-    size = sum(len(variable) + len(os.fsencode(path)) + 2 for variable, path in kept.items())
-    return kept if size <= NAMES_LIMIT_BYTES else {}
+def why_not(
+    workflow: Workflow,
+    worker: Worker,
+    run_id: int,
+    data_dir: str,
+    unusable: Mapping[str, str],
+    unread: Mapping[str, str],
+) -> tuple[str, str] | None:
+    """Why a worker cannot be ordered, as (reason code, reason); None where it can. `unusable` and `unread` are
+    {path: why} of the preparation."""
+    for directory in directories([worker]):
+        if directory in unusable:
+            return "directory_unusable", f"directory {directory} could not be made: {unusable[directory]}"
+    for path in env_files_of(workflow, [worker]):
+        if path in unread:
+            return "env_file_unreadable", f"env_file {path} cannot be used: {unread[path]}"
+    if (path := io_path(data_dir, run_id, worker)) in unusable:
+        return "io_file_unwritable", f"{path} could not be written: {unusable[path]}"
+    return None
 
 
 def _with_launcher(path: str, launcher_dir: str) -> str:

@@ -27,7 +27,7 @@ from wattle.logs.files import attempt_files
 from wattle.store.queries import Queries
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
 from wattle.supervisor import orders
-from wattle.supervisor.commands import live_run, nodes_of
+from wattle.supervisor.commands import as_run, live_run, nodes_of
 from wattle.supervisor.keepers import Keepers
 from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.loop import Supervisor
@@ -89,7 +89,7 @@ class Recovery:
 
     def _live(self, row: RunRow) -> LiveRun | None:
         try:
-            workflow = self._load(row.version_id)
+            workflow = as_run(self._load(row.version_id), row)
             workers = nodes_of(row, workflow)
         except Exception:  # a run that cannot be read must not keep the others from going on
             logger.exception("run %d of %s cannot be read and is left as it is", row.id, row.workflow_name)

@@ -75,15 +75,30 @@ class Runs:
 
     def prepare(self, run: LiveRun) -> None:
         workers = [live.worker for live in run.workers.values() if not live.has_ended]
-        log_dir = f"{self._places.data_dir}/logs/{run.id}"
-        self._outbox.job(partial(files.prepare, run.id, log_dir, orders.directories(workers)))
+        data_dir = self._places.data_dir
+        log_dir, directories = f"{data_dir}/logs/{run.id}", orders.directories(workers)
+        self._outbox.job(partial(files.prepare, run.id, log_dir, directories, run.workflow, workers, data_dir))
 
     def prepared(self, message: files.Prepared) -> None:
         run = self.active.get(message.run_id)
         if run is None:
             return
         run.prepared, run.unusable = True, message.unusable
+        run.env_files, run.unread = message.env_files, message.unread
+        delayed, run.delayed = run.delayed, []
+        for live in (run.workers[name] for name in delayed):
+            if live.state is State.QUEUED:
+                self.send_order(run, live)
+            elif live.state is State.RECALLED:
+                self.apply(run, live, Event.WITHDRAWN)
         self.advance(run)
+
+    def job_crashed(self, message: files.Crashed) -> None:
+        """A defect of ours: whoever waits for the job's result goes on without it, and says so."""
+        if message.run_id is not None:
+            self.prepared(files.Prepared(message.run_id, {}))
+        elif message.subject is not None:
+            self.settling.take_in(files.LookFailed(message.subject))
 
     def advance(self, run: LiveRun) -> None:
         """Order what is ready and has room in the window; end the run when all have ended."""
@@ -227,15 +242,18 @@ class Runs:
 
     def send_order(self, run: LiveRun, live: LiveWorker) -> None:
         """Send the order for the worker's current attempt; harmless to repeat."""
-        if run.unusable:
-            for directory in orders.directories([live.worker]):
-                if directory in run.unusable:
-                    reason = f"directory {directory} could not be made: {run.unusable[directory]}"
-                    self._refuse(run, live, "directory_unusable", reason)
-                    return
         places = self._places
+        if not run.prepared and orders.needs_files(run.workflow, live.worker):
+            run.delayed.append(live.name)
+            return
+        if run.unusable or run.unread:
+            refusal = orders.why_not(run.workflow, live.worker, run.id, places.data_dir, run.unusable, run.unread)
+            if refusal is not None:
+                self._refuse(run, live, *refusal)
+                return
+        data_dir, launcher_dir = places.data_dir, places.launcher_dir
         self._outbox.order(
-            orders.order(run.row, run.workflow, live.worker, live.attempt, places.data_dir, places.launcher_dir)
+            orders.order(run.row, run.workflow, live.worker, live.attempt, data_dir, launcher_dir, run.env_files)
         )
 
     def _refuse(self, run: LiveRun, live: LiveWorker, reason_code: str, reason: str) -> None:

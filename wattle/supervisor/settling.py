@@ -66,7 +66,7 @@ class Settling:
             set_aside = self._retry_at(live) is not None
             self._outbox.job(partial(files.last_words, self.subject(run, live), set_aside))
 
-    def take_in(self, message: files.OutputsSeen | files.Placed | files.LastWords) -> None:
+    def take_in(self, message: files.OutputsSeen | files.Placed | files.LastWords | files.LookFailed) -> None:
         """The result of a look."""
         run = self._active.get(message.subject.run_id)
         live = run.workers.get(message.subject.worker.name) if run is not None else None
@@ -79,6 +79,9 @@ class Settling:
                 self._placed(run, live, message)
             case files.LastWords():
                 self._fail(run, live, live.outcome or Outcome(False), message.line)
+            case files.LookFailed():
+                reason = "Wattle could not look at its files, which is a defect of Wattle; its log says more"
+                self._fail(run, live, Outcome(False, "internal_error", reason, live.exit_code), None)
 
     def _outputs_seen(self, run: LiveRun, live: LiveWorker, message: files.OutputsSeen) -> None:
         if message.copied is not None:

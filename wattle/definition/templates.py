@@ -1,0 +1,168 @@
+"""The placeholders in a worker's command, arguments and variables, ready to be filled in for each attempt.
+
+A command that is executed directly is split first and filled in afterwards, so that no value becomes several
+words. In a command for sh each placeholder becomes a reference to a variable, written as the quotes around it
+ask for: a value is never a part of a script.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from wattle.definition.command import plan_command
+from wattle.definition.model import Placeholder, Template, Templates
+from wattle.definition.names import variable_name
+from wattle.definition.placeholders import OPENING, Scope, read_template, used
+from wattle.definition.places import Path
+from wattle.definition.problems import Problems, Stage
+from wattle.definition.shell import Where, places_of
+from wattle.errors import Invalid
+
+if TYPE_CHECKING:
+    from wattle.definition.schema import WorkerDocument
+
+_SHELLS = re.compile(r"(?:.*/)?(?:sh|bash|dash|ash|ksh|mksh|zsh|busybox)", re.DOTALL)
+_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+
+
+def has_placeholders(model: "WorkerDocument") -> bool:
+    """Does a text of the worker, output paths aside, hold the beginning of one."""
+    return (
+        OPENING in model.command
+        or (bool(model.args) and any(OPENING in arg for arg in model.args or ()))
+        or (bool(model.env_vars) and any(OPENING in value for value in (model.env_vars or {}).values()))
+    )
+
+
+def read_templates(
+    name: str, model: "WorkerDocument", scope: Scope, at: Path, problems: Problems
+) -> tuple[Templates, bool]:
+    """The templates of a worker, and whether its command is executed directly."""
+
+    known = len(problems)
+
+    def complain_at(stage: Stage, *path: str | int) -> Callable[[str, str | None], None]:
+        def complain(message: str, suggestion: str | None) -> None:
+            problems.add(stage, (*at, *path), f"worker '{name}': '{_spoken(path)}' {message}", suggestion=suggestion)
+
+        return complain
+
+    command = read_template(model.command, scope, complain_at(Stage.VALUE, "command"))
+    args = [
+        read_template(arg, scope, complain_at(Stage.VALUE, "args", position))
+        for position, arg in enumerate(model.args or ())
+    ]
+    env_vars = {
+        variable: read_template(value, scope, complain_at(Stage.VALUE, "env_vars", variable))
+        for variable, value in (model.env_vars or {}).items()
+        if OPENING in value
+    }
+    if len(problems) > known:
+        return Templates((), env_vars), False
+    refuse = complain_at(Stage.COMMAND, "command")
+    try:
+        argv, direct, variables = _planned(command, args, scope, refuse)
+    except Invalid as error:
+        problems.add(Stage.COMMAND, (*at, "command"), f"worker '{name}': {error.message}")
+        return Templates((), env_vars), False
+    return Templates(argv, env_vars, variables), direct
+
+
+def _planned(
+    command: Template, args: Sequence[Template], scope: Scope, refuse: Callable[[str, str | None], None]
+) -> tuple[tuple[Template, ...], bool, Mapping[str, Placeholder]]:
+    placeholders = used(command)
+    mark = _mark_for(command)
+    marked = "".join(part if isinstance(part, str) else mark for part in command)
+    plan = plan_command(marked, [""] * len(args))
+    words = plan.argv[: len(plan.argv) - len(args)]
+    where = places_of(marked, mark)
+    if plan.direct:
+        if Where.ESCAPED in where:
+            refuse(f"{Where.ESCAPED.reason} before a placeholder", "write `$${{` for the text")
+        argv = (*_split_at(words, mark, iter(placeholders)), *args)
+        if position := _script_of_shell(argv):
+            refuse(
+                f"would make a value a part of the script that '{argv[0][0]}' gets as its argument {position}",
+                "give the command without the shell, or use the variable that the value is in (`$WATTLE_PARAM_X`)",
+            )
+        return argv, True, {}
+    variables = _variables(placeholders, scope)
+    references = [_reference(variables[each], place, each, refuse) for each, place in zip(placeholders, where)]
+    script = _with_references(words[2], mark, references)
+    return (*((word,) for word in words[:2]), (script,), *((word,) for word in words[3:]), *args), False, {
+        variable: placeholder for placeholder, variable in variables.items()
+    }
+
+
+def _mark_for(command: Template) -> str:
+    """A character that the command does not have."""
+    taken = set("".join(part for part in command if isinstance(part, str)))
+    private_use = range(0xE000, 0xF8FF), range(0xF0000, 0xFFFFD)  # plain words, to sh and to us
+    return next(character for character in map(chr, chain(*private_use)) if character not in taken)
+
+
+def _split_at(words: Sequence[str], mark: str, placeholders: Iterator[Placeholder]) -> list[Template]:
+    templates = []
+    for word in words:
+        parts: list[str | Placeholder] = []
+        for position, text in enumerate(word.split(mark)):
+            if position:
+                parts.append(next(placeholders))
+            if text:
+                parts.append(text)
+        templates.append(tuple(parts))
+    return templates
+
+
+def _with_references(script: str, mark: str, references: Sequence[str]) -> str:
+    texts = script.split(mark)
+    return texts[0] + "".join(reference + text for reference, text in zip(references, texts[1:]))
+
+
+def _variables(placeholders: Sequence[Placeholder], scope: Scope) -> dict[Placeholder, str]:
+    """The documented variable of each, one of its own (`WATTLE_P0`, …) where another name has the same."""
+    variables: dict[Placeholder, str] = {}
+    for placeholder in placeholders:
+        if placeholder in variables:
+            continue
+        wanted = variable_name(placeholder.name)
+        names = scope.names[placeholder.kind] or ()
+        if placeholder.kind == "run":
+            variables[placeholder] = "WATTLE_RUN_ID"
+        elif sum(variable_name(each) == wanted for each in names) > 1:
+            variables[placeholder] = f"WATTLE_P{len(variables)}"
+        else:
+            variables[placeholder] = f"WATTLE_{placeholder.kind[:-1].upper()}_{wanted}"
+    return variables
+
+
+def _reference(
+    variable: str, place: Where, placeholder: Placeholder, refuse: Callable[[str, str | None], None]
+) -> str:
+    if place.reason is None:
+        return {Where.PLAIN: f'"${variable}"', Where.DOUBLE: f"${{{variable}}}"}.get(place, f"${variable}")
+    hint = {
+        Where.SINGLE: "use double quotes",
+        Where.QUOTED_HERE: "leave the quotes of the delimiter away",
+        Where.ESCAPED: "write `$${{` for the text",
+    }.get(place, f'use the variable itself: `"${variable}"`')
+    refuse(f"has '{placeholder}', which {place.reason}", hint)
+    return ""
+
+
+def _script_of_shell(argv: Sequence[Template]) -> int:
+    """The position of an argument that is a shell's script and holds a placeholder; 0 where there is none."""
+    first = argv[0][0] if argv[0] else ""
+    if not isinstance(first, str) or len(argv[0]) > 1 or not _SHELLS.fullmatch(first):
+        return 0
+    for position, word in enumerate(argv[1:-1], 1):
+        if len(word) == 1 and isinstance(word[0], str) and _SCRIPT_OPTION.fullmatch(word[0]):
+            return position + 1 if used(argv[position + 1]) else 0
+    return 0
+
+
+def _spoken(path: tuple[str | int, ...]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")

@@ -1,0 +1,175 @@
+"""YAML to the values that JSON has, with the place of each: for definition files; HTTP takes JSON only.
+
+A subset with no surprises: no anchors and aliases (a document of a kilobyte could mean a gigabyte), no tags, no
+second document, no key twice. What is not quoted is null, a boolean or a number only where YAML 1.2 and JSON
+agree that it is: `yes`, `no`, `on`, `off`, `0644` and `2026-01-31` are texts.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from wattle.definition.document import MAX_DEPTH, MAX_VALUES
+from wattle.definition.places import pointer
+from wattle.definition.problems import shown
+from wattle.errors import Malformed, Problem, TooLarge
+
+CODE = "INVALID_YAML"
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<rest>\.[0-9]+)?(?P<power>[eE][+-]?[0-9]+)?")
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`{pointer: (line, column)}` of every value."""
+
+    places: Mapping[str, tuple[int, int]]
+
+    def located(self, problem: Problem) -> Problem:
+        """The problem with its place: that of its value, else of the nearest container."""
+        at = problem.pointer
+        while at not in self.places and at:
+            at = at.rpartition("/")[0]
+        line, column = self.places.get(at, (None, None))
+        return replace(problem, line=line, column=column)
+
+
+def parse_yaml(data: bytes, *, max_bytes: int) -> tuple[object, Places]:
+    """The value that `data` holds, and its places; Malformed `INVALID_YAML` with one located Problem, TooLarge."""
+    if len(data) > max_bytes:
+        raise TooLarge("BODY_TOO_LARGE", f"The file has {len(data)} bytes; the limit is {max_bytes} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode()
+        column = len(before) - before.rfind("\n")
+        _refuse(f"byte 0x{data[error.start]:02x} is not UTF-8", before.count("\n") + 1, column)
+    return _Reading().value_of(text.removeprefix("\ufeff"))
+
+
+@dataclass(slots=True)
+class _Container:
+    value: Any
+    pointer: str
+    key: str | None = None  # of a mapping: that the next value belongs to
+
+    def put(self, value: object) -> str:
+        """Take in the next value; its pointer."""
+        if isinstance(self.value, list):
+            self.value.append(value)
+            return f"{self.pointer}/{len(self.value) - 1}"
+        assert self.key is not None
+        self.value[self.key] = value
+        at, self.key = self.pointer + pointer((self.key,)), None
+        return at
+
+
+class _Reading:
+    """Events of the parser to values, without recursion."""
+
+    def __init__(self) -> None:
+        self._open: list[_Container] = []
+        self._places: dict[str, tuple[int, int]] = {}
+        self._count = 0
+        self._result: object = None
+
+    def value_of(self, text: str) -> tuple[object, Places]:
+        import yaml
+
+        documents = 0
+        try:
+            for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+                if isinstance(event, yaml.DocumentStartEvent):
+                    documents += 1
+                    if documents > 1:
+                        self._refuse(event, "a second document begins here; a definition is one")
+                elif isinstance(event, yaml.AliasEvent):
+                    self._refuse(event, f"the alias '*{shown(str(event.anchor))}' is not allowed")
+                elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                    self._open.pop()
+                elif isinstance(event, yaml.NodeEvent):
+                    self._node(event)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            said = " ".join(filter(None, (error.problem, error.context)))
+            _refuse(said or "it cannot be read", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+        except yaml.YAMLError as error:
+            _refuse(f"it cannot be read: {shown(str(error).splitlines()[0])}", 1, 1)
+        if not documents:
+            _refuse("the file is empty", 1, 1)
+        return self._result, Places(self._places)
+
+    def _node(self, event: Any) -> None:
+        import yaml
+
+        if event.anchor is not None:
+            self._refuse(event, f"the anchor '&{shown(event.anchor)}' is not allowed")
+        if event.tag is not None and event.tag != "!":
+            self._refuse(event, f"the tag '{shown(event.tag)}' is not allowed")
+        here = self._open[-1] if self._open else None
+        is_scalar = isinstance(event, yaml.ScalarEvent)
+        if here is not None and here.key is None and isinstance(here.value, dict):
+            self._key(event, here, is_scalar)
+            return
+        self._count += 1
+        if self._count > MAX_VALUES:
+            self._refuse(event, f"it holds more than {MAX_VALUES} values")
+        value: Any = self._scalar(event) if is_scalar else {} if isinstance(event, yaml.MappingStartEvent) else []
+        at = ""
+        if here is None:
+            self._result = value
+        else:
+            at = here.put(value)
+        self._places[at] = _place(event)
+        if not is_scalar:
+            if len(self._open) >= MAX_DEPTH:
+                self._refuse(event, f"it is nested deeper than {MAX_DEPTH} levels")
+            self._open.append(_Container(value, at))
+
+    def _key(self, event: Any, here: _Container, is_scalar: bool) -> None:
+        if not is_scalar:
+            self._refuse(event, "a key must be a text")
+        if event.value in here.value:
+            self._refuse(event, f"the key '{shown(event.value, 60)}' stands twice in one mapping")
+        self._check_text(event)
+        here.key = event.value
+
+    def _scalar(self, event: Any) -> Any:
+        self._check_text(event)
+        text: str = event.value
+        if event.style:
+            return text
+        if text in _NULL:
+            return None
+        if text in _BOOLEANS:
+            return _BOOLEANS[text]
+        number = _NUMBER.fullmatch(text)
+        if number is None:
+            return text
+        if number["rest"] or number["power"]:
+            value = float(text)
+            if value in (float("inf"), float("-inf")):
+                self._refuse(event, f"the number '{shown(text, 60)}' is beyond the range of 64 bits")
+            return value
+        if len(text) > 20 or not _SMALLEST <= int(text) <= _LARGEST:
+            self._refuse(event, f"the number '{shown(text, 60)}' is beyond the range of 64 bits")
+        return int(text)
+
+    def _check_text(self, event: Any) -> None:
+        if "\0" in event.value:
+            self._refuse(event, "a text holds NUL")
+
+    def _refuse(self, event: Any, reason: str) -> NoReturn:
+        _refuse(reason, *_place(event))
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _refuse(reason: str, line: int, column: int) -> NoReturn:
+    message = f"The file is not acceptable YAML: {reason} (line {line}, column {column})"
+    raise Malformed(CODE, message, details=[Problem(CODE, message, "", line=line, column=column)])
