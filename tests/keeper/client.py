@@ -38,6 +38,10 @@ def is_alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
+class HungUp(AssertionError):
+    """The keeper closed the connection."""
+
+
 class Client:
     """One data directory with a keeper, and a connection to it."""
 
@@ -65,11 +69,20 @@ class Client:
         return self
 
     def connect(self) -> None:
-        self._socket = connect(str(self.data_dir), LIMIT_SECONDS)
-        self._reader = FrameReader()
-        self.hello = {}
-        self.send(type="hello", protocol=1, pid=os.getpid())
-        self.hello = self.wait_message("hello")
+        """Say hello, again where nobody answers: a child of a killed keeper holds its socket until it executes,
+        so a connection may be made with a keeper that is dead (a daemon tries again too)."""
+        end = time.monotonic() + LIMIT_SECONDS
+        while True:
+            self._socket = connect(str(self.data_dir), LIMIT_SECONDS)
+            self._reader = FrameReader()
+            self.hello = {}
+            try:
+                self.send(type="hello", protocol=1, pid=os.getpid())
+                self.hello = self.wait_message("hello")
+                return
+            except HungUp:
+                if time.monotonic() > end:
+                    raise
 
     def disconnect(self) -> None:
         if self._socket is not None:
@@ -129,7 +142,10 @@ class Client:
 
     def send(self, **message: object) -> None:
         assert self._socket is not None
-        self._socket.sendall(encode(message))
+        try:
+            self._socket.sendall(encode(message))
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise HungUp("the keeper hung up") from error
 
     def send_bytes(self, data: bytes) -> None:
         assert self._socket is not None
@@ -184,7 +200,8 @@ class Client:
             if found is not None:
                 return found
             assert time.monotonic() < end, f"{what} did not come within {LIMIT_SECONDS} s"
-            assert self.pump(0.05), f"the keeper hung up while {what} was awaited"
+            if not self.pump(0.05):
+                raise HungUp(f"the keeper hung up while {what} was awaited")
 
     # workers
 

@@ -135,6 +135,7 @@ _EVENTS_OF_WORKFLOW = (
     f"SELECT {_select(EventRow, 'e')} FROM event e WHERE id > :after "
     "AND (subject = :name OR substr(subject, 1, :length) = :prefix) ORDER BY id LIMIT :limit"
 )
+_CAPTURE = f"SELECT {_select(CaptureRow, 'c')} FROM capture c WHERE path = ?"
 _LAST_EVENT = "SELECT coalesce(max(id), 0) FROM event"
 
 
@@ -280,7 +281,7 @@ class Queries:
     # Files and keepers
 
     def capture(self, path: str) -> CaptureRow | None:
-        return self._one(_capture, *models.sql(_captures().where(models.Capture.path == path)))
+        return self._one(_capture, _CAPTURE, (path,))
 
     def captures_in(self, state: str) -> list[CaptureRow]:
         """The captures in that state, by path."""

@@ -1,6 +1,7 @@
 """How recovery reaches keepers: is one alive, start one, connect, read what was journaled."""
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ from wattle.keeper.launch import connect, probe, start_keeper
 from wattle.supervisor.keeper_link import KeeperGone, KeeperLink
 
 CONNECT_SECONDS = 10.0
+TRY_AGAIN_SECONDS = 0.01
 
 
 class Link(Protocol):
@@ -42,17 +44,20 @@ class LocalKeepers:
         self._data_dir = data_dir
 
     def connect(self) -> tuple[Link, bool]:
-        error: Exception | None = None
-        fresh = not probe(self._data_dir)
-        for _ in range(3):
-            if fresh:
+        """A child of a killed keeper holds its lock and its socket until it executes, so for a moment a dead
+        keeper seems to live and hangs up: that passes."""
+        until = time.monotonic() + CONNECT_SECONDS
+        fresh = False
+        while True:
+            if not probe(self._data_dir):
                 start_keeper(self._data_dir)
+                fresh = True
             try:
                 return KeeperLink(connect(self._data_dir, CONNECT_SECONDS), os.getpid()), fresh
-            except (KeeperGone, OSError) as failure:
-                error = failure
-                fresh = not probe(self._data_dir)
-        raise KeeperGone(f"no keeper can be reached: {error}")
+            except (KeeperGone, OSError) as error:
+                if time.monotonic() > until:
+                    raise KeeperGone(f"no keeper can be reached: {error}") from error
+                time.sleep(TRY_AGAIN_SECONDS)
 
     def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return read_records(os.path.join(self._data_dir, "journal"), after)

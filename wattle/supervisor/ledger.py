@@ -12,6 +12,7 @@ from wattle.store.rows import AttemptRow, CaptureRow, EventRow
 from wattle.supervisor.live import LiveRun, LiveWorker
 
 LAZY_SECONDS = 0.020
+GATHER_SECONDS = 0.004
 
 
 class Ledger:
@@ -26,6 +27,7 @@ class Ledger:
         self._captures: list[CaptureRow] = []
         self._imported: dict[str, int] = {}
         self.urgent = False
+        self.hurried = False  # something waits for the commit, but would rather share it
         self.since: float | None = None  # monotonic instant of the oldest fact not committed
         self.last_event_id = 0
 
@@ -64,12 +66,14 @@ class Ledger:
     def due_at(self, monotonic: float) -> float | None:
         """When to flush: now where somebody waits, else soon after the oldest fact, None when there is none."""
         if self.is_empty:
-            self.urgent = False
+            self.urgent = self.hurried = False
             self.since = None
             return None
         if self.since is None:
             self.since = monotonic
-        return monotonic if self.urgent else self.since + LAZY_SECONDS
+        if self.urgent:
+            return monotonic
+        return self.since + (GATHER_SECONDS if self.hurried else LAZY_SECONDS)
 
     def write(self) -> None:
         """Write everything inside the caller's transaction; `forget` follows once that is committed."""
@@ -94,5 +98,5 @@ class Ledger:
         self._runs.clear()
         self._captures.clear()
         self._imported.clear()
-        self.urgent = False
+        self.urgent = self.hurried = False
         self.since = None

@@ -278,6 +278,8 @@ class Supervisor:
             self.ledger.rewind(mark)
             raise
         self.ledger.forget()
+        for call in self.outbox.take_afterwards():
+            call()
         self._on_commit()
         self._acknowledge()
         return result

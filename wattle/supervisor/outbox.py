@@ -18,6 +18,7 @@ class Outbox:
         self._frames: list[Frame] = []
         self._jobs: list[Job] = []
         self._answers: list[Callable[[], None]] = []
+        self._afterwards: list[Callable[[], None]] = []
 
     def send(self, frame: Frame) -> None:
         """A frame to the keeper (keeper/protocol.py)."""
@@ -50,6 +51,10 @@ class Outbox:
         """Called after the commit of this turn."""
         self._answers.append(answer)
 
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Called once what has been gathered so far is on disk."""
+        self._afterwards.append(call)
+
     @property
     def has_frames(self) -> bool:
         return bool(self._frames)
@@ -66,6 +71,10 @@ class Outbox:
     def take_jobs(self) -> list[Job]:
         jobs, self._jobs = self._jobs, []
         return jobs
+
+    def take_afterwards(self) -> list[Callable[[], None]]:
+        calls, self._afterwards = self._afterwards, []
+        return calls
 
     def take_answers(self) -> list[Callable[[], None]]:
         answers, self._answers = self._answers, []

@@ -86,8 +86,13 @@ class Settling:
     def _outputs_seen(self, run: LiveRun, live: LiveWorker, message: files.OutputsSeen) -> None:
         if message.copied is not None:
             self._ledger.captured(message.copied)
-            self._ledger.urgent = True  # its identity is on disk before the rename
-            self._outbox.job(partial(files.place, message.subject, message.copied))
+            # Its identity is on disk before the rename; captures that come together share a commit.
+            if run.ordered:
+                self._ledger.hurried = True
+            else:
+                self._ledger.urgent = True
+            place = partial(files.place, message.subject, message.copied)
+            self._outbox.after_commit(partial(self._outbox.job, place))
         elif message.problem is not None:
             self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
         elif message.missing:
