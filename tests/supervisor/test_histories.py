@@ -328,7 +328,20 @@ def test_a_stop_in_the_same_turn_as_the_order_does_not_overtake_it(tmp_path: Pat
     assert world.status() == "cancelled"
 
 
-def test_standard_output_is_captured_once_while_another_output_is_late(tmp_path: Path) -> None:
+@pytest.fixture(params=["with attributes", "without attributes"])
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One that has extended attributes, and one that has not (many network file systems)."""
+    if request.param == "without attributes":
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr("os.setxattr", refuse)
+        monkeypatch.setattr("os.getxattr", refuse)
+    return str(request.param)
+
+
+def test_standard_output_is_captured_once_while_another_output_is_late(tmp_path: Path, file_system: str) -> None:
     each = {"a": {"outputs": {"x": "x.txt", "y": "y.txt"}, "stdout": "x"}}
     world = World(tmp_path, "a", each=each).play("run; start a")
     Path(next(iter(world.keeper.live.values()))["stdout"]).write_text("printed\n")
@@ -338,6 +351,46 @@ def test_standard_output_is_captured_once_while_another_output_is_late(tmp_path:
     assert world.status() == "completed"
     assert world.reading.worker("wf", "a").notices == (f"its standard output was saved as {tmp_path}/work/wf/x.txt",)
     assert (tmp_path / "work/wf/x.txt").read_text() == "printed\n"
+
+
+def printed(world: World, worker: str, text: str) -> None:
+    order = world.keeper.find(worker, world.keeper.live)
+    Path(order["stdout"]).write_text(text)
+
+
+def test_only_what_wattle_itself_captured_is_replaced(tmp_path: Path, file_system: str) -> None:
+    """A1."""
+    world = World(tmp_path, "a", each={"a": {"outputs": {"x": "x.txt"}}})
+    saved = tmp_path / "work/wf/x.txt"
+    for text in ("first\n", "second\n"):
+        world.play("run; start a")
+        printed(world, "a", text)
+        world.play("exit a 0")
+        assert (world.status(), saved.read_text()) == ("completed", text)
+    saved.write_text("mine\n")
+    world.play("run; start a")
+    printed(world, "a", "third\n")
+    world.play("exit a 0")
+    assert (world.status(), saved.read_text()) == ("completed", "mine\n")
+
+
+def test_a_capture_that_was_not_written_down_before_a_crash_is_still_known(tmp_path: Path, file_system: str) -> None:
+    world = World(tmp_path, "a -> b", each={"a": {"outputs": {"x": "x.txt"}}}).play("run; start a; commit")
+    printed(world, "a", "whole\n")
+    world.keeper.end("a", world.now, exit_code=0)
+    frames, world.keeper.reports = world.keeper.reports, []
+    supervisor = world.supervisor
+    supervisor._decide(frames)
+    for job in supervisor.outbox.take_jobs():
+        job()  # the copy is made, and where that is safe renamed; nothing is committed
+    world.play("kill daemon; boot; start b; exit b 0")
+    assert world.status() == "completed"
+    assert (tmp_path / "work/wf/x.txt").read_text() == "whole\n"
+    assert not [path.name for path in (tmp_path / "work/wf").iterdir() if ".wattle-" in path.name]
+    world.play("run; start a")
+    printed(world, "a", "again\n")
+    world.play("exit a 0; start b; exit b 0")
+    assert (tmp_path / "work/wf/x.txt").read_text() == "again\n"
 
 
 def test_a_stop_of_a_run_tells_of_all_its_workers(tmp_path: Path) -> None:

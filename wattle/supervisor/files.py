@@ -7,8 +7,9 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from wattle.definition.model import Worker, Workflow
@@ -25,6 +26,7 @@ from wattle.supervisor.surroundings import (
     write_io_file,
 )
 
+MARK = "user.wattle.captured"
 CaptureLookup = Callable[[str], CaptureRow | None]
 
 
@@ -58,6 +60,7 @@ class OutputsSeen:
     missing: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     copied: CaptureRow | None = None
+    placed: CaptureRow | None = None  # it stands at its path already, marked as ours
     beside: str | None = None  # looked at the others only: this one was captured just now
     problem: str | None = None
 
@@ -141,11 +144,13 @@ def look_at_outputs(subject: Subject, captured: CaptureLookup) -> OutputsSeen:
     target = _capture_target(worker, subject.files, captured)
     if target is not None:
         try:
-            copied = _copy(subject, target)
+            copied, is_marked = _copy(subject, target)
+            if not is_marked:
+                return OutputsSeen(subject, copied=copied)
+            os.rename(copied.temporary_path, target)
         except OSError as error:
-            reason = f"standard output could not be saved as {target}: {error.strerror}"
-            return OutputsSeen(subject, problem=reason)
-        return OutputsSeen(subject, copied=copied)
+            return OutputsSeen(subject, problem=_not_saved(target, error))
+        return replace(look_at_others(subject, target), placed=replace(copied, state="placed"))
     return look_at_others(subject, None)
 
 
@@ -172,9 +177,9 @@ def place(subject: Subject, capture: CaptureRow) -> Placed:
         os.rename(capture.temporary_path, capture.path)
     except FileNotFoundError as error:
         if not is_captured(capture):
-            return Placed(subject, capture, f"standard output could not be saved as {capture.path}: {error.strerror}")
+            return Placed(subject, capture, _not_saved(capture.path, error))
     except OSError as error:
-        return Placed(subject, capture, f"standard output could not be saved as {capture.path}: {error.strerror}")
+        return Placed(subject, capture, _not_saved(capture.path, error))
     return Placed(subject, capture)
 
 
@@ -237,7 +242,7 @@ def _capture_target(worker: Worker, files: LogFiles, captured: CaptureLookup) ->
     if not os.path.lexists(path):
         return path
     earlier = captured(path)
-    return path if earlier is not None and is_captured(earlier) else None
+    return path if _is_marked(path) or (earlier is not None and is_captured(earlier)) else None
 
 
 def _half_done(subject: Subject, captured: CaptureLookup) -> CaptureRow | None:
@@ -251,14 +256,44 @@ def _half_done(subject: Subject, captured: CaptureLookup) -> CaptureRow | None:
     return None
 
 
-def _copy(subject: Subject, target: str) -> CaptureRow:
+def _copy(subject: Subject, target: str) -> tuple[CaptureRow, bool]:
+    """A complete copy beside the target, and whether it carries our mark.
+
+    The mark (an extended attribute, on disk with the copy) tells a later look that the file is ours even if
+    nothing was written down, so it can be renamed at once; a file system without such attributes needs the
+    copy's identity committed first.
+    """
     temporary = f"{target}.wattle-{subject.uid[-12:]}"
     with open(subject.files.stdout, "rb") as source, open(temporary, "wb") as copy:
         shutil.copyfileobj(source, copy, 1 << 20)
         copy.flush()
-        os.fsync(copy.fileno())
         found = os.fstat(copy.fileno())
-    return CaptureRow(target, subject.uid, temporary, found.st_size, found.st_mtime_ns, found.st_ino, "copied")
+        try:
+            os.setxattr(copy.fileno(), MARK, _mark(target, found))
+            is_marked = True
+        except OSError:
+            is_marked = False
+        os.fsync(copy.fileno())
+    row = CaptureRow(target, subject.uid, temporary, found.st_size, found.st_mtime_ns, found.st_ino, "copied")
+    return row, is_marked
+
+
+def _mark(path: str, found: os.stat_result) -> bytes:
+    """What the mark of a captured file says: a file that was moved, copied or written since says otherwise."""
+    identity = f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}:".encode()
+    return identity + blake2b(os.fsencode(path), digest_size=16).hexdigest().encode()
+
+
+def _is_marked(path: str) -> bool:
+    """Does the path hold just what a Wattle put there, by the file's own mark."""
+    try:
+        return os.getxattr(path, MARK, follow_symlinks=False) == _mark(path, os.lstat(path))
+    except OSError:
+        return False
+
+
+def _not_saved(path: str, error: OSError) -> str:
+    return f"standard output could not be saved as {path}: {error.strerror}"
 
 
 def _size(path: str) -> int:

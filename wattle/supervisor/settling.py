@@ -12,6 +12,7 @@ from wattle.engine.outcome import Outcome
 from wattle.engine.retry import retry_at
 from wattle.engine.states import Event, State
 from wattle.logs.files import attempt_files
+from wattle.store.rows import CaptureRow
 from wattle.supervisor import files
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
@@ -84,6 +85,8 @@ class Settling:
                 self._fail(run, live, Outcome(False, "internal_error", reason, live.exit_code), None)
 
     def _outputs_seen(self, run: LiveRun, live: LiveWorker, message: files.OutputsSeen) -> None:
+        if message.placed is not None:
+            self._saved(live, message.placed)
         if message.copied is not None:
             self._ledger.captured(message.copied)
             # Its identity is on disk before the rename; captures that come together share a commit.
@@ -122,12 +125,15 @@ class Settling:
         if message.problem is not None:
             self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
             return
-        self._ledger.captured(replace(message.capture, state="placed"))
-        live.notices += (f"its standard output was saved as {message.capture.path}",)
+        self._saved(live, replace(message.capture, state="placed"))
         if any(output.path != message.capture.path for output in live.worker.outputs.values()):
             self._outbox.job(partial(files.look_at_others, message.subject, message.capture.path))
         else:
             self._apply(run, live, Event.SUCCESS)
+
+    def _saved(self, live: LiveWorker, capture: CaptureRow) -> None:
+        self._ledger.captured(capture)
+        live.notices += (f"its standard output was saved as {capture.path}",)
 
     def _fail(self, run: LiveRun, live: LiveWorker, outcome: Outcome, line: str | None) -> None:
         live.outcome = outcome
