@@ -7,7 +7,7 @@ the same store, journal and keeper.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from wattle.definition.canonical import canonical_json
@@ -53,6 +53,9 @@ class FakeKeeper:
         for record in self.journal:
             if record["seq"] > after.get(self.keeper_id, 0):
                 yield self.keeper_id, record
+
+    def discard(self, keeper_ids: Collection[str]) -> None:
+        assert self.keeper_id not in keeper_ids, "the journal of the living keeper is not to be deleted"
 
     def receive(self, frame: Mapping[str, Any]) -> None:
         self.frames.append(dict(frame))

@@ -140,6 +140,8 @@ def test_a_worker_that_ends_while_its_keeper_dies_is_reaped_by_the_daemon(tmp_pa
     os.kill(keeper, signal.SIGKILL)
     assert server.ended("late") == "failed"
     assert server.workers("late")["w"]["error_message"] == "exit code 7"
+    journals = server.data_dir / "journal"
+    eventually(lambda: len({path.name.partition(".")[0] for path in journals.iterdir()}) == 1)  # the dead one's is gone
     server.down()
 
 

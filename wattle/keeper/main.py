@@ -47,7 +47,6 @@ class Loop:
         self._linger_seconds = linger_seconds
         self._linger: Timer | None = None
         self._is_over = False
-        self._quit_until: float | None = None
         self._signals = signals
         poller.watch(self._signals, READ, lambda mask: None)
         self._listen()

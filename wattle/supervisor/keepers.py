@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
-from wattle.keeper.journal import read_records
+from wattle.keeper.journal import discard_keeper, read_records
 from wattle.keeper.launch import connect, probe, start_keeper
 from wattle.supervisor.keeper_link import KeeperGone, KeeperLink
 
@@ -36,6 +37,9 @@ class Keepers(Protocol):
     def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """(keeper id, record) of all journals, oldest first, after {keeper id: seq}."""
 
+    def discard(self, keeper_ids: Collection[str]) -> None:
+        """Delete the journals of keepers that are dead and whose every record is in the store."""
+
 
 class LocalKeepers:
     """The keepers of a data directory on this machine."""
@@ -61,3 +65,8 @@ class LocalKeepers:
 
     def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return read_records(os.path.join(self._data_dir, "journal"), after)
+
+    def discard(self, keeper_ids: Collection[str]) -> None:
+        for keeper_id in keeper_ids:
+            with suppress(OSError):  # it stays until the next boot
+                discard_keeper(os.path.join(self._data_dir, "journal"), keeper_id)

@@ -117,6 +117,3 @@ class LiveRun:
         """How events name it: `workflow` or `workflow/worker`."""
         name = self.row.workflow_name
         return name if live is None else f"{name}/{live.name}"
-
-    def live_count(self) -> int:
-        return sum(live.is_live for live in self.workers.values())

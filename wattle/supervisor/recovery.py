@@ -17,6 +17,7 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from wattle.definition.graph import graph_of
@@ -138,6 +139,8 @@ class Recovery:
         hello = link.hello
         self._import(hello)
         runs.keeper_id, runs.boot_id = hello["keeper_id"], hello["boot_id"]
+        dead = set(supervisor.imported) - {runs.keeper_id}
+        supervisor.outbox.after_commit(partial(self._keepers.discard, dead))
         supervisor.attach(link)
         link.send({"type": "environment", "id": 1, "vars": dict(self._environment), "umask": self._umask})
         groups = {run.group: run.workflow.max_parallel for run in runs.active.values() if run.row.kind == "workflow"}
