@@ -99,9 +99,14 @@ def test_it_does_nothing_while_nothing_happens(keeper: Client) -> None:
     keeper.wait_record("started", uid)
     keeper.send(type="describe", uid=uid, request=1)
     keeper.wait_message("tree", request=1)
+    until(lambda: _sleeps(keeper.pid), "the keeper's rest after its answer")
     before = _switches(keeper.pid)
     time.sleep(0.5)
     assert _switches(keeper.pid) == before
+
+
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def _switches(pid: int) -> int:
