@@ -70,14 +70,26 @@ class Bench:
         return prepared[0][1], prepared[1][1]
 
     def capture(self, shape: Shape, slots: int, rounds: int) -> tuple[Case, Case]:
-        """With one declared output per worker, which is its standard output, and without; one C loop for both."""
-        with_capture, captured_name = self._prepare(shape, "/bin/echo", slots, outputs=True)
+        """With one declared output per worker, which is its standard output, and without; one C loop for both.
+
+        Each round writes new files, as the C loop does.
+        """
         without, name = self._prepare(shape, "/bin/echo", slots)
+        with_capture = Case(shape.name, len(shape), "/bin/echo", slots, outputs=True)
         for number in range(rounds):
             self._round(without, shape, name, loop_first=number % 2 == 0)
             with_capture.loop.append(without.loop[-1])
+            _, captured_name = self._prepare(shape, "/bin/echo", slots, outputs=True)
             with_capture.wattle.append(self._served.run(captured_name, _expected(with_capture)))
         return with_capture, without
+
+    def recapture(self, shape: Shape, slots: int, rounds: int) -> Case:
+        """The same workflow again and again: every captured file replaces that of the run before."""
+        case, name = self._prepare(shape, "/bin/echo", slots, outputs=True)
+        for number in range(rounds + 1):
+            self._round(case, shape, name, loop_first=number % 2 == 0)
+        del case.loop[0], case.wattle[0]  # nothing was there to be replaced
+        return case
 
     def _prepare(self, shape: Shape, program: str, slots: int, *, outputs: bool = False) -> tuple[Case, str]:
         """A workflow that is there, and a case without samples."""

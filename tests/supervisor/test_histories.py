@@ -1,10 +1,12 @@
 """Histories of a run, driven through whole turns with a keeper that the test plays."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.supervisor.world import World
+from wattle.supervisor import files
 
 RETRY = {"fetch": {"retry": {"limit": 2, "delay_seconds": 10}}}
 
@@ -397,3 +399,53 @@ def test_a_stop_of_a_run_tells_of_all_its_workers(tmp_path: Path) -> None:
     world = World(tmp_path, "a; b; c").play("run; start a; start b; exit b 0; stop; exit a -15")
     stop = world.answers[-1].result(0)
     assert stop.signalled == tuple(a.uuid for a in world.reading.run("1").attempts if a.worker == "a")
+
+
+def held_syncs(world: World, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The paths of each sync asked for from now on; none is done."""
+    asked: list[list[str]] = []
+    supervisor, submit = world.supervisor, world.supervisor._submit
+
+    def hold(job: partial[object]) -> None:
+        if job.func is files.sync:
+            asked.append(list(job.args[0]))
+        else:
+            submit(job)
+
+    monkeypatch.setattr(supervisor, "_submit", hold)
+    return asked
+
+
+def test_a_completion_is_committed_after_its_captured_file_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer need not wait for that, and what is gathered meanwhile does not put it off."""
+    world = World(tmp_path, "a -> b", each={name: {"outputs": {"x": f"{name}.txt"}} for name in "ab"})
+    world.play("run; start a; wait 0.1")
+    asked = held_syncs(world, monkeypatch)
+    printed(world, "a", "whole\n")
+    world.play("exit a 0; start b; wait 0.1")
+    assert asked == [[f"{tmp_path}/work/wf/a.txt"]]
+    assert {view.name: view.status for view in world.reading.workers("wf")} == {"a": "running", "b": "created"}
+    printed(world, "b", "whole\n")
+    world.play("exit b 0")
+    world.supervisor._job_done(files.Synced())
+    world.settle()
+    assert {view.name: view.status for view in world.reading.workers("wf")} == {"a": "completed", "b": "running"}
+    assert asked[1:] == [[f"{tmp_path}/work/wf/b.txt"]]
+    assert world.reading.workflow("wf").status == "running"
+    world.supervisor._job_done(files.Synced())
+    world.settle()
+    assert world.reading.workflow("wf").status == "completed"
+
+
+def test_a_file_system_that_does_not_sync_keeps_nobody_waiting_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, "a", each={"a": {"outputs": {"x": "a.txt"}}}).play("run; start a; wait 0.1")
+    asked = held_syncs(world, monkeypatch)
+    printed(world, "a", "whole\n")
+    world.play("exit a 0; wait 0.5")
+    assert (len(asked), world.reading.workflow("wf").status) == (1, "running")
+    world.play("wait 0.7")
+    assert world.reading.workflow("wf").status == "completed"

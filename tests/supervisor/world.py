@@ -8,6 +8,7 @@ the same store, journal and keeper.
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from wattle.definition.canonical import canonical_json
@@ -170,6 +171,8 @@ class World:
         self.definitions = Definitions(self.queries)
         clock = Clock(lambda: self.now, lambda: self.now / 1e6)
         self.supervisor = Supervisor(Records(self._writer), self.queries, Places(self.path, "/bin"), clock)
+        supervisor = self.supervisor
+        supervisor._submit = lambda job: supervisor.post(partial(supervisor._job_done, job()))
         recovery = Recovery(
             self.supervisor, self.queries, self.keeper, self.path, {}, 0o022, 256, self.definitions.load
         )
@@ -195,12 +198,11 @@ class World:
             supervisor._decide(frames)
             if supervisor._flush_is_due():
                 supervisor._flush()
-            jobs = [] if supervisor.ledger.urgent else supervisor.outbox.take_jobs()
             supervisor._act()
             supervisor._answer()
-            for job in jobs:
-                supervisor._job_done(job())
-            if not (frames or jobs or supervisor._inbox or self.keeper.reports) and not supervisor._can_act(0):
+            if frames or supervisor._inbox or self.keeper.reports or supervisor._flush_is_due():
+                continue
+            if not supervisor._can_act(0):
                 return
         raise AssertionError("the supervisor does not come to rest")
 

@@ -67,6 +67,7 @@ class Supervisor:
         self._is_closed = False
         self._watches_unsent = False
         self._store_broken_until = 0.0
+        self._sealed_afterwards: list[Callable[[], None]] = []
 
     # --- from other threads
 
@@ -183,10 +184,13 @@ class Supervisor:
 
     def _can_act(self, monotonic: float) -> bool:
         """Something was decided that nothing holds back: neither the store nor the lack of a keeper."""
-        outbox = self.outbox
-        return self._store_broken_until <= monotonic and bool(
-            outbox.has_others or (self.link is not None and outbox.has_frames)
-        )
+        if self._store_broken_until > monotonic or self._is_held():
+            return False
+        return self.outbox.has_others or (self.link is not None and self.outbox.has_frames)
+
+    def _is_held(self) -> bool:
+        """What a user asked for is not on disk yet: deeds and answers wait."""
+        return self.ledger.urgent and not self.ledger.is_empty
 
     def _receive(self, events: int) -> list[dict[str, Any]]:
         assert self.link is not None
@@ -258,8 +262,16 @@ class Supervisor:
         return due is not None and due <= monotonic
 
     def _flush(self) -> None:
+        ledger = self.ledger
+        if ledger.wants_sync:
+            self._sealed_afterwards += self.outbox.take_afterwards()
+            self._submit(partial(files.sync, ledger.seal(self.clock.monotonic())))
+            return
         try:
-            self.commit(None)
+            if ledger.writes_all:
+                self.commit(None)
+            else:
+                self._commit_sealed()
         except Unavailable as error:
             logger.error("the store cannot be written, what happened is kept in memory: %s", error)
             self._store_broken_until = self.clock.monotonic() + STORE_RETRY_SECONDS
@@ -273,16 +285,26 @@ class Supervisor:
         try:
             with self._records.transaction():
                 result = extra() if extra is not None else None
-                self.ledger.write()
+                self.ledger.write(everything=True)
         except BaseException:
             self.ledger.rewind(mark)
             raise
-        self.ledger.forget()
-        for call in self.outbox.take_afterwards():
+        self.ledger.forget(everything=True)
+        self._committed(self.outbox.take_afterwards())
+        return result
+
+    def _commit_sealed(self) -> None:
+        with self._records.transaction():
+            self.ledger.write(everything=False)
+        self.ledger.forget(everything=False)
+        self._committed([])
+
+    def _committed(self, afterwards: list[Callable[[], None]]) -> None:
+        sealed, self._sealed_afterwards = self._sealed_afterwards, []
+        for call in sealed + afterwards:
             call()
         self._on_commit()
         self._acknowledge()
-        return result
 
     def _acknowledge(self) -> None:
         seq = self.imported.get(self.runs.keeper_id, 0)
@@ -293,8 +315,8 @@ class Supervisor:
     # --- act and answer
 
     def _act(self) -> None:
-        if self.ledger.urgent and not self.ledger.is_empty:
-            return  # what a user asked for is not on disk yet
+        if self._is_held():
+            return
         if self.link is not None:
             try:
                 for frame in self.outbox.take_frames():
@@ -303,7 +325,10 @@ class Supervisor:
             except KeeperGone as error:
                 self._lose_keeper(str(error))
         for job in self.outbox.take_jobs():
-            self._pool.submit(self._run_job, job)
+            self._submit(job)
+
+    def _submit(self, job: Callable[[], Any]) -> None:
+        self._pool.submit(self._run_job, job)
 
     def _run_job(self, job: Callable[[], Any]) -> None:
         try:
@@ -321,10 +346,12 @@ class Supervisor:
                 self.runs.job_crashed(message)
             case files.OutputsSeen() | files.Placed() | files.LastWords():
                 self.runs.settling.take_in(message)
+            case files.Synced():
+                self.ledger.synced()
 
     def _answer(self) -> None:
-        if self.ledger.urgent and not self.ledger.is_empty:
-            return  # the commit failed: answers wait for one that succeeds
+        if self._is_held():
+            return
         for answer in self.outbox.take_answers():
             answer()
 

@@ -448,7 +448,7 @@ class Runs:
     def resume(self, run: LiveRun, live: LiveWorker) -> None:
         """Set going again what a worker was about when the former daemon ended: its settling, its retry."""
         if live.state is State.SETTLING and live.looked_at != live.attempt:
-            self.settling.begin(run, live)
+            self.settling.begin(run, live, again=True)
         elif live.state is State.RETRYING:
             self._watch_retry(run, live)
 

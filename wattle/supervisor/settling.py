@@ -52,15 +52,16 @@ class Settling:
         log_files = attempt_files(self._data_dir, run.id, live.worker.position, live.attempt)
         return files.Subject(run.id, live.worker, live.attempt, live.uid, log_files, live.started_at or 0)
 
-    def begin(self, run: LiveRun, live: LiveWorker) -> None:
-        """Look at what the attempt left; at once where there is nothing to look at."""
+    def begin(self, run: LiveRun, live: LiveWorker, *, again: bool = False) -> None:
+        """Look at what the attempt left; at once where there is nothing to look at. `again`: a daemon that is dead
+        may have looked already."""
         outcome = live.outcome
         assert outcome is not None
         live.looked_at = live.attempt
         if outcome.succeeded and not live.worker.outputs:
             self._apply(run, live, Event.SUCCESS)
         elif outcome.succeeded:
-            self._outbox.job(partial(files.look_at_outputs, self.subject(run, live), self._captured))
+            self._outbox.job(partial(files.look_at_outputs, self.subject(run, live), self._captured, again))
         elif live.started_at is None:
             self._fail(run, live, outcome, None)  # never started: it has no last words
         else:
@@ -86,9 +87,9 @@ class Settling:
 
     def _outputs_seen(self, run: LiveRun, live: LiveWorker, message: files.OutputsSeen) -> None:
         if message.placed is not None:
-            self._saved(live, message.placed)
+            self._saved(live, message.placed, is_synced=False)
         if message.copied is not None:
-            self._ledger.captured(message.copied)
+            self._ledger.captured(message.copied, is_synced=True)
             # Its identity is on disk before the rename; captures that come together share a commit.
             if run.ordered:
                 self._ledger.hurried = True
@@ -125,14 +126,14 @@ class Settling:
         if message.problem is not None:
             self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
             return
-        self._saved(live, replace(message.capture, state="placed"))
+        self._saved(live, replace(message.capture, state="placed"), is_synced=True)
         if any(output.path != message.capture.path for output in live.worker.outputs.values()):
             self._outbox.job(partial(files.look_at_others, message.subject, message.capture.path))
         else:
             self._apply(run, live, Event.SUCCESS)
 
-    def _saved(self, live: LiveWorker, capture: CaptureRow) -> None:
-        self._ledger.captured(capture)
+    def _saved(self, live: LiveWorker, capture: CaptureRow, *, is_synced: bool) -> None:
+        self._ledger.captured(capture, is_synced=is_synced)
         live.notices += (f"its standard output was saved as {capture.path}",)
 
     def _fail(self, run: LiveRun, live: LiveWorker, outcome: Outcome, line: str | None) -> None:
