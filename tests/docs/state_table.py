@@ -11,6 +11,7 @@ DEEDS = {
     Action.SIGNAL: "has its process tree ended",
     Action.SETTLE: "looks at its files",
     Action.SCHEDULE: "waits for the retry's instant",
+    Action.PROVIDE: "lets its consumers start",
     Action.CONCLUDE: "tells its consumers",
 }
 

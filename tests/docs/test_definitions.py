@@ -10,11 +10,13 @@ from tests.docs.documents import DOCS, PAGES, READERS_DATA_DIR, READERS_HOME, Bl
 from tests.whole.server import Server
 from wattle.cli.definition import problem_lines, problems_of
 from wattle.definition import Context, read_workflow
-from wattle.definition.model import Retry, Stop, Worker, Workflow
+from wattle.definition.model import Probe, Restart, Retry, Stop, Worker, Workflow
 from wattle.definition.names import RESERVED_WORKFLOW_NAMES
 from wattle.definition.schema import (
     OutputDocument,
     ParamDocument,
+    ProbeDocument,
+    RestartDocument,
     RetryDocument,
     StopDocument,
     WorkerDocument,
@@ -31,6 +33,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "An output": OutputDocument,
     "Retry": RetryDocument,
     "Stop": StopDocument,
+    "Restart": RestartDocument,
+    "A probe": ProbeDocument,
 }
 CONTEXT = Context(READERS_HOME, READERS_HOME, f"{READERS_DATA_DIR}/work", READERS_DATA_DIR)
 
@@ -69,6 +73,12 @@ def test_defaults_are_those_of_the_model() -> None:
     assert signal_number(said["Stop", "signal"]) == stop.signal
     assert float(said["Stop", "grace_seconds"]) == stop.grace_seconds
     assert json.loads(said["Stop", "scope"]) == stop.scope
+    restart, probe = Restart(), Probe("file", "/")
+    for section_name, value in (("Restart", restart), ("A probe", probe)):
+        for field in (row[0].strip("`") for row in table(section(PAGE, section_name))):
+            if said[section_name, field].replace(".", "").isdigit():
+                assert float(said[section_name, field]) == getattr(value, field), field
+    assert json.loads(said["Restart", "policy"]) == restart.policy
     assert int(said["The workflow", "max_parallel"]) == Workflow.__dataclass_fields__["max_parallel"].default
     fields: Any = Worker.__dataclass_fields__
     assert int(said["A worker", "priority"]) == fields["priority"].default

@@ -37,6 +37,7 @@ class FakeKeeper:
         self.orders: dict[str, dict[str, Any]] = {}  # by uid, as first received
         self.live: dict[str, dict[str, Any]] = {}
         self.queued: dict[str, dict[str, Any]] = {}
+        self.started: dict[str, int] = {}  # µs
         self.stops: list[str] = []
         self.reports: list[dict[str, Any]] = []
         self.adopted: list[dict[str, Any]] = []
@@ -81,8 +82,9 @@ class FakeKeeper:
 
     # what the test says
 
-    def find(self, worker: str, among: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-        found = [order for order in among.values() if order["env"]["WATTLE_WORKER"] == worker]
+    def find(self, worker: str, among: Mapping[str, dict[str, Any]], *, probe: bool = False) -> dict[str, Any]:
+        mine = [order for order in among.values() if order["env"]["WATTLE_WORKER"] == worker]
+        found = [order for order in mine if (order["tag"][2] < 0) is probe]
         assert len(found) == 1, f"{worker}: {len(found)} such orders among {len(among)}"
         return found[0]
 
@@ -94,6 +96,7 @@ class FakeKeeper:
     def start(self, worker: str, at: int) -> None:
         order = self.find(worker, self.queued)
         self.live[order["uid"]] = self.queued.pop(order["uid"])
+        self.started[order["uid"]] = at
         self.spawned.append((worker, order["tag"][2]))
         os.makedirs(os.path.dirname(order["stdout"]), exist_ok=True)
         for path in (order["stdout"], order["stderr"]):
@@ -104,7 +107,8 @@ class FakeKeeper:
         order = self.find(worker, self.live)
         del self.live[order["uid"]]
         cause = "stopped" if order["uid"] in self.stops else None
-        base = {"exit_code": None, "signal": None, "cause": cause, "known": True, "duration_us": 1000, "at": at}
+        duration = max(1000, at - self.started[order["uid"]])
+        base = {"exit_code": None, "signal": None, "cause": cause, "known": True, "duration_us": duration, "at": at}
         self.record(order, kind="ended", **base | fields)
 
     def refuse(self, worker: str, at: int, retryable: bool) -> None:
@@ -172,7 +176,7 @@ class World:
         clock = Clock(lambda: self.now, lambda: self.now / 1e6)
         self.supervisor = Supervisor(Records(self._writer), self.queries, Places(self.path, "/bin"), clock)
         supervisor = self.supervisor
-        supervisor._submit = lambda job: supervisor.post(partial(supervisor._job_done, job()))
+        supervisor._submit = supervisor._submit_look = lambda job: supervisor.post(partial(supervisor._job_done, job()))
         recovery = Recovery(
             self.supervisor, self.queries, self.keeper, self.path, {}, 0o022, 256, self.definitions.load
         )
@@ -268,6 +272,16 @@ class World:
                 number = int(code)
                 fields = {"exit_code": number} if number >= 0 else {"signal": -number}
                 keeper.end(worker, self.now, **fields)
+            case ["probe", worker, code]:
+                order = keeper.find(worker, keeper.queued, probe=True)
+                del keeper.queued[order["uid"]]
+                keeper.record(order, kind="ended", exit_code=int(code), signal=None, duration_us=1, at=self.now)
+            case ["touch", name]:
+                path = os.path.join(self.path, "work", "wf", name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                open(path, "ab").close()
+            case ["remove", name]:
+                os.remove(os.path.join(self.path, "work", "wf", name))
             case ["refuse", worker]:
                 keeper.refuse(worker, self.now, retryable=False)
             case ["stop"]:

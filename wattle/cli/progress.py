@@ -16,7 +16,7 @@ from wattle.client import Client
 
 ENDED = ("completed", "failed", "cancelled")
 ENDS = tuple(f"run.{status}" for status in ENDED)
-TOLD = {"running", "stopping", "retrying", *ENDED}  # phases worth a line
+TOLD = {"running", "ready", "stopping", "retrying", *ENDED}  # phases worth a line
 TAIL_LINES = 10
 MOST_TAILS = 20  # logs of failed workers shown, so that a thousand failures stay readable
 WAIT_SECONDS = 10.0

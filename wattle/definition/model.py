@@ -29,6 +29,63 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """When a service that has ended is started again, and how often: `limit` times within `window_seconds`.
+
+    An attempt that lived for `healthy_seconds` makes what was before it forgotten.
+    """
+
+    policy: str = "on_failure"  # or "always", "never"
+    limit: int = 5
+    window_seconds: float = 60.0
+    delay_seconds: float = 1.0
+    factor: float = 2.0
+    max_delay_seconds: float = 60.0
+    jitter: float = 0.1  # 0..1, share of the delay that is random
+    healthy_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How it is found out whether a service is well: one `kind` of look, and how often.
+
+    | kind | the look passes when |
+    | --- | --- |
+    | `exec` | `argv` ends with 0 (`direct` as for a worker) |
+    | `http` | GET `target` (a URL) is answered by 200 to 399 |
+    | `tcp` | `target` (`host:port`) takes a connection |
+    | `file` | `target` (an absolute path) exists |
+    | `log` | a line of its output matches `target`, a regular expression |
+    | `notify` | it wrote a line to its descriptor `target` |
+
+    `within_seconds` bounds how long a service may take to become ready; 0 is no bound.
+    """
+
+    kind: str
+    target: str
+    argv: tuple[str, ...] = ()
+    direct: bool = True
+    period_seconds: float = 1.0
+    timeout_seconds: float = 5.0
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    initial_delay_seconds: float = 0.0
+    within_seconds: float = 300.0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a worker of `kind: "service"` has more than a task."""
+
+    restart: Restart = Restart()
+    ready: Probe | None = None
+    alive: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Placeholder:
     """`${{ kind.name }}`; `kind` is inputs, outputs, params, or run (then `name` is id)."""
 
@@ -115,6 +172,7 @@ class Worker:
     stdout: str | None = None  # name of the output that takes standard output, asked for by name
     capture_stdout: bool = True
     env_file: str | None = None  # absolute
+    service: Service | None = None  # None: a task, which runs to its end
     templates: Templates | None = None  # None: neither its command nor its variables have placeholders
     document: Mapping[str, Any] = field(default_factory=dict)
 

@@ -6,8 +6,10 @@ as absent. Names are checked here but kept as written: NFC is made in validate.p
 name the keys of the user's text.
 """
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -83,6 +85,7 @@ Seconds = Annotated[float, Field(ge=0, le=_TEN_YEARS_SECONDS)]
 TimeLimit = Annotated[float, Field(gt=0, le=_TEN_YEARS_SECONDS)]
 _MANY_PORTS = Field(max_length=MOST_MEMBERS, json_schema_extra=_PORTS)
 Many, Few = BeforeValidator(_bounded), BeforeValidator(_few)
+RestartPolicy = Literal["always", "on_failure", "never"]
 Environment = Annotated[
     dict[VariableName, VariableValue], Field(max_length=MOST_MEMBERS, json_schema_extra=_VARIABLES), Many
 ]
@@ -132,6 +135,79 @@ class StopDocument(_Small):
     scope: Literal["group", "leader"] | None = Field(None, description="who gets the signal (default group)")
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise PydanticCustomError("pattern", "is no regular expression: {reason}", {"reason": str(error)}) from None
+    return text
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and text.isprintable()
+    except ValueError:
+        good = False
+    if not good or " " in text:
+        raise PydanticCustomError("url", "must be a URL such as http://127.0.0.1:8080/health")
+    return text
+
+
+def _address(value: Any) -> str:
+    host, _, port = ("127.0.0.1", "", str(value)) if isinstance(value, int) else str(value).rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65_536
+    if isinstance(value, (bool, float)) or not host or not is_port or not host.isprintable() or " " in host:
+        raise PydanticCustomError("address", "must be host:port, or a port")
+    return f"{host}:{port}"
+
+
+class RestartDocument(_Small):
+    """When a service is started again after it has ended, and how often."""
+
+    policy: RestartPolicy | None = Field(None, description="default on_failure")
+    limit: int | None = Field(None, ge=0, le=10_000, description="restarts within the window (default 5)")
+    window_seconds: TimeLimit | None = Field(None, description="default 60")
+    delay_seconds: Seconds | None = Field(None, description="before the first restart (default 1)")
+    factor: float | None = Field(None, ge=1, le=100, description="each delay is the one before times this (default 2)")
+    max_delay_seconds: Seconds | None = Field(None, description="no delay is longer (default 60)")
+    jitter: float | None = Field(None, ge=0, le=1, description="share of the delay that is random (default 0.1)")
+    healthy_seconds: TimeLimit | None = Field(
+        None, description="having lived so long, earlier restarts are forgotten (default 60)"
+    )
+
+
+class ProbeDocument(_Small):
+    """How it is found out whether a service is well: exactly one of exec, http, tcp, file, log, notify."""
+
+    exec: FilePath | None = Field(
+        None, description="a command in the worker's directory and environment; 0 is well"
+    )
+    http: Annotated[str, AfterValidator(_url)] | None = Field(
+        None, description="http or https URL; an answer of 200 to 399 is well"
+    )
+    tcp: Annotated[str, BeforeValidator(_address, json_schema_input_type=str | int)] | None = Field(
+        None, description="host:port, or a port of 127.0.0.1; taking a connection is well"
+    )
+    file: FilePath | None = Field(None, description="path relative to the worker's directory; existing is well")
+    log: Annotated[
+        str, Field(min_length=1, max_length=1000), AfterValidator(_pattern)
+    ] | None = Field(None, description="regular expression for a line of its output; only for ready")
+    notify: int | None = Field(
+        None, ge=3, le=9, description="descriptor that the service writes a line to; only for ready"
+    )
+    period_seconds: TimeLimit | None = Field(None, description="between two looks (default 1)")
+    timeout_seconds: TimeLimit | None = Field(None, description="of one look (default 5)")
+    success_threshold: int | None = Field(None, ge=1, le=1000, description="passes in a row that count (default 1)")
+    failure_threshold: int | None = Field(
+        None, ge=1, le=1000, description="failures in a row that count; only for alive (default 3)"
+    )
+    initial_delay_seconds: Seconds | None = Field(None, description="before the first look (default 0)")
+    within_seconds: Seconds | None = Field(
+        None, description="to become ready, else the attempt has failed; 0 for no bound; only for ready (default 300)"
+    )
+
+
 class OutputDocument(_Small):
     """A file that a worker writes."""
 
@@ -139,6 +215,10 @@ class OutputDocument(_Small):
     optional: bool | None = Field(None, description="true: the worker completes without it too")
 
 
+RestartValue = Annotated[
+    Annotated[RestartPolicy, Tag("[policy]")] | Annotated[RestartDocument, Tag("[object]")],
+    Discriminator(lambda value: "[policy]" if isinstance(value, str) else "[object]"),
+]
 # The tags stand in pydantic's error locations; shape.py drops what is no key of the document.
 OutputValue = Annotated[
     Annotated[FilePath, Tag("[path]")] | Annotated[OutputDocument, Tag("[object]")], Discriminator(_output_form)
@@ -174,6 +254,16 @@ class WorkerDocument(_Part):
         None, description="exit codes that count as completed (default 0)"
     )
     stop: StopDocument | None = None
+    kind: Literal["task", "service"] | None = Field(
+        None, description="a task runs to its end (default); a service runs until nobody needs it"
+    )
+    restart: RestartValue | None = Field(
+        None, description="of a service that ended: always, on_failure (default), never, or an object"
+    )
+    ready: ProbeDocument | None = Field(
+        None, description="when a service is ready and its consumers may start; default at once"
+    )
+    alive: ProbeDocument | None = Field(None, description="whether a service that is ready is well; default always")
     priority: int | None = Field(
         None, ge=-1_000_000_000, le=1_000_000_000, description="of workers that may start, higher first (default 0)"
     )

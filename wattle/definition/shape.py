@@ -16,6 +16,8 @@ from wattle.definition.problems import Problems, Stage, it_is, shown
 from wattle.definition.schema import (
     OutputDocument,
     ParamDocument,
+    ProbeDocument,
+    RestartDocument,
     RetryDocument,
     StopDocument,
     WorkerDocument,
@@ -46,6 +48,8 @@ _CALLED_ELSEWHERE = {
     "timeout": "timeout_seconds", "retries": "retry", "max_retries": "retry", "attempts": "retry",
     "tasks": "workers", "steps": "workers", "jobs": "workers", "nodes": "workers",
     "parameters": "params", "arguments": "params", "envfile": "env_file", "dotenv": "env_file",
+    "readiness_probe": "ready", "readiness": "ready", "healthcheck": "alive", "health_check": "alive",
+    "liveness_probe": "alive", "liveness": "alive", "restart_policy": "restart", "type": "kind",
     "concurrency": "max_parallel", "parallelism": "max_parallel", "id": "name", "title": "name",
 }  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -59,7 +63,8 @@ _WORKFLOW_FIELDS = _fields(WorkflowDocument)
 _WORKER_FIELDS = _fields(WorkerDocument)
 _NESTED_FIELDS = {
     "retry": _fields(RetryDocument), "stop": _fields(StopDocument), "outputs": _fields(OutputDocument),
-    "params": _fields(ParamDocument),
+    "params": _fields(ParamDocument), "restart": _fields(RestartDocument), "ready": _fields(ProbeDocument),
+    "alive": _fields(ProbeDocument),
 }  # fmt: skip
 
 
@@ -153,6 +158,11 @@ def _reason(error: Any, within: Path, value: object) -> str:
     kind = error["type"]
     if kind == "model_type" and within[0] == "outputs":
         return f"must be a path or an object{it_is(value)}"
+    if kind == "model_type" and within[-1] == "restart":
+        return f"must be a policy or an object{it_is(value)}"
+    if kind == "literal_error":
+        found = f" (it is '{shown(value)}')" if isinstance(value, str) else it_is(value)
+        return f"must be {error['ctx']['expected']}{found}"
     if kind == "int_type" and isinstance(value, float):
         return f"must be an integer (it is {value})"
     if kind in _TEXTS:

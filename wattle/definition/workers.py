@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wattle.definition.command import plan_command
-from wattle.definition.model import InputRef, Output, Retry, Stop, Template, Worker
+from wattle.definition.model import InputRef, Output, Retry, Service, Stop, Template, Worker
 from wattle.definition.names import is_wattles_variable, nfc
 from wattle.definition.paths import Context, absolute, log_owner, why_not_output, why_not_path
 from wattle.definition.placeholders import OPENING, read_template, scope_of_run, scope_of_worker
 from wattle.definition.places import Path
 from wattle.definition.problems import Problems, Stage, shown
+from wattle.definition.services import read_service
 from wattle.definition.templates import has_placeholders, read_templates
 from wattle.errors import Invalid
 
@@ -63,6 +64,7 @@ class WorkerReader:
             argv, direct = self._plan(name, model, at)
         env_file = self._env_file(name, model.env_file, at) if model.env_file else None
         stdout = self._stdout(name, model, outputs, at)
+        service = self._service(name, model, directory, at)
         document = _given(raw, model, outputs)
         document |= {"name": name, "workflow_name": self.workflow_name, "working_dir": directory}
         if env_file is not None:
@@ -87,6 +89,7 @@ class WorkerReader:
             stdout=stdout,
             capture_stdout=model.capture_stdout is not False,
             env_file=env_file,
+            service=service,
             templates=templates,
             document=document,
         )
@@ -178,6 +181,15 @@ class WorkerReader:
             self._problem((*at, "capture_stdout"), message, "remove one of the two")
         return name
 
+    def _service(self, worker: str, model: "WorkerDocument", directory: str, at: Path) -> Service | None:
+        if model.kind is None and model.restart is None and model.ready is None and model.alive is None:
+            return None
+
+        def complain(path: Path, message: str) -> None:
+            self._problem((*at, *path), f"worker '{worker}': {message}")
+
+        return read_service(model, lambda path: absolute(path, directory, self.context.home), complain)
+
     def _plan(self, name: str, model: "WorkerDocument", at: Path) -> tuple[tuple[str, ...], bool]:
         try:
             plan = plan_command(model.command, model.args)
@@ -227,6 +239,9 @@ def _given(
         document["stop"] = dict(raw["stop"])
         if model.stop.signal is not None:
             document["stop"]["signal"] = model.stop.signal
+    for field in ("restart", "ready", "alive"):
+        if isinstance(raw.get(field), dict):
+            document[field] = dict(raw[field])
     if model.stdout is not None:
         document["stdout"] = nfc(model.stdout)
     return document

@@ -5,7 +5,7 @@ store, no process; a plan answers questions and touches nothing.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class RunPlan:
 
     `finished` are workers that have ended already ({name: Status}); `priorities` ({name: int}, higher
     first, default 0) order the ready ones, then definition order does. `details` says how they ended
-    ({name: "exit code 3"}), for `why`.
+    ({name: "exit code 3"}), for `why`. Consumers of `services` wait for `provide`, not for their end.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class RunPlan:
         *,
         priorities: Mapping[str, int] | None = None,
         details: Mapping[str, str] | None = None,
+        services: Collection[str] = (),
     ) -> None:
         self._names = graph.names
         self._producers = graph.producers
@@ -49,7 +50,12 @@ class RunPlan:
         self._culprit: dict[int, int] = {}
         self._details: dict[int, str] = {}
         self._ready: list[tuple[int, int]] = []
+        self._ready_services: list[tuple[int, int]] = []
         self._open = len(graph.names)
+        self._services = {self._position[name] for name in services}
+        self._provided: set[int] = set()
+        self._open_tasks = self._open - len(self._services)
+        self._has_tasks = self._open_tasks > 0
         for name, detail in (details or {}).items():
             self._details[self._position[name]] = detail
         for name, status in (finished or {}).items():
@@ -58,10 +64,15 @@ class RunPlan:
             self._offer(position)
 
     def take_ready(self, limit: int | None = None) -> list[str]:
-        """Up to `limit` workers (None: all) whose producers have all completed; they count as running from now."""
+        """Up to `limit` workers (None: all) that lack nothing; they count as running from now. Services, which take
+        no slot, come first and are not counted."""
+        taken = self._take(self._ready_services, None) if self._ready_services else []
+        return taken + self._take(self._ready, limit)
+
+    def _take(self, ready: list[tuple[int, int]], limit: int | None) -> list[str]:
         taken: list[str] = []
-        while self._ready and (limit is None or len(taken) < limit):
-            _, position = heappop(self._ready)
+        while ready and (limit is None or len(taken) < limit):
+            _, position = heappop(ready)
             if self._status[position] is Status.CREATED and not self._missing[position]:
                 self._status[position] = Status.RUNNING
                 taken.append(self._names[position])
@@ -98,6 +109,51 @@ class RunPlan:
                 self._offer(consumer)
             return []
         return [self._names[lost] for lost in self._cancel_after(position, position)]
+
+    # --- services
+
+    def provide(self, worker: str) -> None:
+        """A service is ready: its consumers lack it no longer."""
+        position = self._position[worker]
+        if position not in self._provided and self._status[position] is Status.RUNNING:
+            self._provided.add(position)
+            for consumer in self._consumers[position]:
+                self._missing[consumer] -= 1
+                self._offer(consumer)
+
+    def retract(self, worker: str) -> None:
+        """A service is not ready any more: consumers that have not started wait for it again."""
+        position = self._position[worker]
+        if position in self._provided:
+            self._provided.discard(position)
+            for consumer in self._consumers[position]:
+                self._missing[consumer] += 1
+
+    def has_open_consumers(self, worker: str) -> bool:
+        return any(self._is_open(consumer) for consumer in self._consumers[self._position[worker]])
+
+    def is_needed(self, service: str) -> bool:
+        """While a consumer has not ended. One without consumers: while a task has not, or for ever among services."""
+        position = self._position[service]
+        if self._consumers[position]:
+            return self.has_open_consumers(service)
+        return self._open_tasks > 0 or not self._has_tasks
+
+    def freed_by(self, worker: str) -> list[str]:
+        """The open services that nobody needs any more, now that this worker has ended."""
+        if not self._services:
+            return []
+        position = self._position[worker]
+        candidates = [p for p in self._producers[position] if p in self._services]
+        if not self._open_tasks and position not in self._services:
+            candidates += [p for p in sorted(self._services) if not self._consumers[p]]
+        names = [self._names[p] for p in candidates if self._is_open(p)]
+        return [name for name in names if not self.is_needed(name)]
+
+    def _is_open(self, position: int) -> bool:
+        return self._status[position] in (Status.CREATED, Status.RUNNING)
+
+    # --- ends, and what follows from them
 
     def renew(self, worker: str) -> list[str]:
         """An ended worker begins again. Gives the descendants that were cancelled on its account and wait again.
@@ -156,8 +212,13 @@ class RunPlan:
         return [
             self._names[producer]
             for producer in self._producers[self._position[worker]]
-            if self._status[producer] is not Status.COMPLETED
+            if self._status[producer] is not Status.COMPLETED and producer not in self._provided
         ]
+
+    def ended_services(self, worker: str) -> list[str]:
+        """The services it uses that have ended already."""
+        producers = self._producers[self._position[worker]]
+        return [self._names[p] for p in producers if p in self._services and not self._is_open(p)]
 
     def why(self, worker: str) -> str:
         """One sentence for a worker that has not completed: what it waits for, or who is to blame."""
@@ -175,7 +236,7 @@ class RunPlan:
         waits = self.waits_for(self._names[position])
         if not waits:
             return "ready, waits for a free slot"
-        shown = [f"{name} ({_progress(self._status[self._position[name]])})" for name in waits[:5]]
+        shown = [f"{name} ({self._progress(self._position[name])})" for name in waits[:5]]
         more = f" and {len(waits) - 5} more" if len(waits) > 5 else ""
         return f"waits for {', '.join(shown)}{more}"
 
@@ -186,24 +247,38 @@ class RunPlan:
         through = "" if culprit in between or not between else f" through {self._names[between[0]]}"
         return f"cancelled: it needs {self._names[culprit]}{through}, which {_ended(self._status[culprit])}{how}"
 
+    def _progress(self, position: int) -> str:
+        status = self._status[position]
+        if status is Status.RUNNING:
+            return "not ready" if position in self._services else "not finished"
+        return "not started" if status is Status.CREATED else status.value
+
     def _offer(self, position: int) -> None:
         if self._status[position] is Status.CREATED and not self._missing[position]:
-            heappush(self._ready, (self._rank[position], position))
+            ready = self._ready_services if position in self._services else self._ready
+            heappush(ready, (self._rank[position], position))
 
     def _settle(self, position: int, status: Status) -> None:
         before = self._status[position]
         self._status[position] = status
         if before in (Status.CREATED, Status.RUNNING):
             self._open -= 1
-        if status is Status.COMPLETED and before is not Status.COMPLETED:
+            if position not in self._services:
+                self._open_tasks -= 1
+        was_satisfied = before is Status.COMPLETED or position in self._provided
+        self._provided.discard(position)
+        change = was_satisfied - (status is Status.COMPLETED)
+        if change:
             for consumer in self._consumers[position]:
-                self._missing[consumer] -= 1
+                self._missing[consumer] += change
 
     def _reopen(self, position: int) -> None:
         before = self._status[position]
         if before in (Status.CREATED, Status.RUNNING):
             return
         self._open += 1
+        if position not in self._services:
+            self._open_tasks += 1
         self._status[position] = Status.CREATED
         self._culprit.pop(position, None)
         if before is Status.COMPLETED:
@@ -229,10 +304,6 @@ class RunPlan:
             cancelled.append(position)
             queue.extend(self._consumers[position])
         return cancelled
-
-
-def _progress(status: Status) -> str:
-    return {Status.CREATED: "not started", Status.RUNNING: "not finished"}.get(status, status.value)
 
 
 def _ended(status: Status) -> str:

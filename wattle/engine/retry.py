@@ -16,6 +16,10 @@ def retry_at(retry: Retry, attempts: int, ended_at: int, seed: str) -> int | Non
     # A factor's power overflows a float long before it matters: the cap is reached first.
     exponent = min(attempts - 1, 64)
     delay = min(retry.delay_seconds * retry.factor**exponent, retry.max_delay_seconds)
+    return ended_at + max(0, round(delay * spread(retry.jitter, seed) * 1_000_000))
+
+
+def spread(jitter: float, seed: str) -> float:
+    """A factor between 1 - jitter and 1 + jitter, always the same for a seed."""
     draw = int.from_bytes(blake2b(seed.encode(), digest_size=8).digest()) / 2**64
-    delay *= 1 + retry.jitter * (2 * draw - 1)
-    return ended_at + max(0, round(delay * 1_000_000))
+    return 1 + jitter * (2 * draw - 1)

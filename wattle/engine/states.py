@@ -38,9 +38,12 @@ class State(StrEnum):
     QUEUED = "queued"  # ordered from the keeper, not known to have been started
     RECALLED = "recalled"  # ordered, but a producer was restarted: withdraw it if it has not been started
     RUNNING = "running"
+    READY = "ready"  # a service that its consumers may use
     STOPPING = "stopping"  # a user wants it stopped
     EXPIRING = "expiring"  # the workflow's time is over
     RESTARTING = "restarting"  # a user wants its next attempt as soon as this one is gone
+    ENDING = "ending"  # a service that nobody needs any more: it is being ended
+    AILING = "ailing"  # a probe says that the service is not well: it is being ended, then `restart` decides
     SETTLING = "settling"  # its process has ended: outputs or last words are being looked at
     RETRYING = "retrying"  # failed, its next attempt is due at an instant
     COMPLETED = "completed"
@@ -65,7 +68,10 @@ class Event(StrEnum):
     RESTART = "restart"
     EXPIRE = "expire"  # the workflow's time is over
     UPSTREAM_LOST = "upstream lost"  # a producer will never complete
-    UPSTREAM_RENEWED = "upstream renewed"  # a producer begins again
+    UPSTREAM_RENEWED = "upstream renewed"  # a producer begins again, or is no longer ready
+    PASSED = "passed"  # its `ready` probe did, or it has none
+    SICK = "sick"  # `ready` did not pass in time, or `alive` failed too often
+    UNNEEDED = "unneeded"  # a service's last consumer has ended
 
 
 class Action(StrEnum):
@@ -77,6 +83,7 @@ class Action(StrEnum):
     SIGNAL = "signal"  # end the process tree
     SETTLE = "settle"  # look at its files
     SCHEDULE = "schedule"  # its retry
+    PROVIDE = "provide"  # its consumers may start
     CONCLUDE = "conclude"  # its part is over: consumers become ready or are cancelled
 
 
@@ -95,7 +102,8 @@ class ImpossibleTransition(Exception):
 S, E, A = State, Event, Action
 IMPOSSIBLE = None
 ENDED_STATES = frozenset({S.COMPLETED, S.FAILED, S.CANCELLED})
-LIVE_STATES = frozenset({S.RUNNING, S.STOPPING, S.EXPIRING, S.RESTARTING})
+LIVE_STATES = frozenset({S.RUNNING, S.READY, S.STOPPING, S.EXPIRING, S.RESTARTING, S.ENDING, S.AILING})
+STOPPED_STATES = frozenset({S.STOPPING, S.EXPIRING, S.RESTARTING, S.ENDING, S.AILING})  # its tree is being ended
 ORDERED_STATES = LIVE_STATES | {S.QUEUED, S.RECALLED}
 
 
@@ -122,6 +130,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         expire=(S.CANCELLED, A.CONCLUDE),
         upstream_lost=(S.CANCELLED, A.NONE),
         upstream_renewed=(S.WAITING, A.NONE),
+        unneeded=(S.CANCELLED, A.CONCLUDE),
     ),
     S.QUEUED: _row(
         started=(S.RUNNING, A.NONE),
@@ -133,6 +142,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         restart=(S.QUEUED, A.NONE),
         upstream_lost=(S.QUEUED, A.NONE),
         upstream_renewed=(S.RECALLED, A.WITHDRAW),
+        unneeded=(S.ENDING, A.SIGNAL),
     ),
     S.RECALLED: _row(
         started=(S.RUNNING, A.NONE),
@@ -145,6 +155,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         restart=(S.RESTARTING, A.SIGNAL),
         upstream_lost=(S.RECALLED, A.NONE),
         upstream_renewed=(S.RECALLED, A.NONE),
+        unneeded=(S.ENDING, A.SIGNAL),
     ),
     S.RUNNING: _row(
         ended=(S.SETTLING, A.SETTLE),
@@ -152,8 +163,21 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         expire=(S.EXPIRING, A.SIGNAL),
         restart=(S.RESTARTING, A.SIGNAL),
         start=(S.RUNNING, A.NONE),
+        passed=(S.READY, A.PROVIDE),
+        sick=(S.AILING, A.SIGNAL),
+        unneeded=(S.ENDING, A.SIGNAL),
     )
     | _stay(S.RUNNING, *_UPSTREAM),
+    S.READY: _row(
+        ended=(S.SETTLING, A.SETTLE),
+        stop=(S.STOPPING, A.SIGNAL),
+        expire=(S.EXPIRING, A.SIGNAL),
+        restart=(S.RESTARTING, A.SIGNAL),
+        start=(S.READY, A.NONE),
+        sick=(S.AILING, A.SIGNAL),
+        unneeded=(S.ENDING, A.SIGNAL),
+    )
+    | _stay(S.READY, *_UPSTREAM),
     S.STOPPING: _row(
         started=(S.STOPPING, A.NONE),
         refused=(S.CANCELLED, A.CONCLUDE),
@@ -162,7 +186,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         restart=(S.RESTARTING, A.NONE),
         start=(S.RESTARTING, A.NONE),
     )
-    | _stay(S.STOPPING, E.STOP, E.EXPIRE, *_UPSTREAM),
+    | _stay(S.STOPPING, E.STOP, E.EXPIRE, E.UNNEEDED, *_UPSTREAM),
     S.EXPIRING: _row(
         started=(S.EXPIRING, A.NONE),
         refused=(S.FAILED, A.CONCLUDE),
@@ -170,7 +194,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         withdrawn=(S.FAILED, A.CONCLUDE),
         stop=(S.STOPPING, A.NONE),
     )
-    | _stay(S.EXPIRING, E.EXPIRE, E.START, E.RESTART, *_UPSTREAM),
+    | _stay(S.EXPIRING, E.EXPIRE, E.START, E.RESTART, E.UNNEEDED, *_UPSTREAM),
     S.RESTARTING: _row(
         started=(S.RESTARTING, A.NONE),
         refused=(S.QUEUED, A.ORDER),
@@ -179,7 +203,27 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         stop=(S.STOPPING, A.NONE),
         expire=(S.EXPIRING, A.NONE),
     )
-    | _stay(S.RESTARTING, E.START, E.RESTART, *_UPSTREAM),
+    | _stay(S.RESTARTING, E.START, E.RESTART, *_UPSTREAM)
+    | {E.UNNEEDED: Cell(S.ENDING, A.NONE)},
+    S.ENDING: _row(
+        started=(S.ENDING, A.NONE),
+        refused=(S.COMPLETED, A.CONCLUDE),
+        ended=(S.COMPLETED, A.CONCLUDE),
+        withdrawn=(S.COMPLETED, A.CONCLUDE),
+        start=(S.RESTARTING, A.NONE),
+        restart=(S.RESTARTING, A.NONE),
+    )
+    | _stay(S.ENDING, E.STOP, E.EXPIRE, E.UNNEEDED, *_UPSTREAM),
+    S.AILING: _row(
+        ended=(S.SETTLING, A.SETTLE),
+        withdrawn=(S.SETTLING, A.SETTLE),
+        stop=(S.STOPPING, A.NONE),
+        expire=(S.EXPIRING, A.NONE),
+        start=(S.RESTARTING, A.NONE),
+        restart=(S.RESTARTING, A.NONE),
+        unneeded=(S.ENDING, A.NONE),
+    )
+    | _stay(S.AILING, *_UPSTREAM),
     S.SETTLING: _row(
         success=(S.COMPLETED, A.CONCLUDE),
         failure=(S.FAILED, A.CONCLUDE),
@@ -187,18 +231,19 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         restart=(S.QUEUED, A.ORDER),
         start=(S.QUEUED, A.ORDER),
     )
-    | _stay(S.SETTLING, E.STOP, E.EXPIRE, *_UPSTREAM),
+    | _stay(S.SETTLING, E.STOP, E.EXPIRE, E.UNNEEDED, *_UPSTREAM),
     S.RETRYING: _row(
         retry_due=(S.QUEUED, A.ORDER),
         stop=(S.CANCELLED, A.CONCLUDE),
         expire=(S.FAILED, A.CONCLUDE),
         start=(S.QUEUED, A.ORDER),
         restart=(S.QUEUED, A.ORDER),
+        unneeded=(S.COMPLETED, A.CONCLUDE),
     )
     | _stay(S.RETRYING, *_UPSTREAM),
     **{
         state: _row(start=(S.QUEUED, A.ORDER), restart=(S.QUEUED, A.ORDER))
-        | _stay(state, E.STOP, E.EXPIRE, E.UPSTREAM_LOST)
+        | _stay(state, E.STOP, E.EXPIRE, E.UPSTREAM_LOST, E.UNNEEDED)
         | {E.UPSTREAM_RENEWED: Cell(S.WAITING, A.NONE) if state is S.CANCELLED else Cell(state, A.NONE)}
         for state in (S.COMPLETED, S.FAILED, S.CANCELLED)
     },
@@ -218,10 +263,13 @@ _PHASE = {
     S.QUEUED: Phase.QUEUED,
     S.RECALLED: Phase.QUEUED,
     S.RUNNING: Phase.RUNNING,
+    S.READY: Phase.READY,
     S.SETTLING: Phase.RUNNING,
     S.STOPPING: Phase.STOPPING,
     S.EXPIRING: Phase.STOPPING,
     S.RESTARTING: Phase.STOPPING,
+    S.ENDING: Phase.STOPPING,
+    S.AILING: Phase.STOPPING,
     S.RETRYING: Phase.RETRYING,
     S.COMPLETED: Phase.ENDED,
     S.FAILED: Phase.ENDED,

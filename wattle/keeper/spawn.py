@@ -96,6 +96,8 @@ class Spawner:
             (os.POSIX_SPAWN_OPEN, 1, order.stdout, _LOG_FLAGS, 0o600),
             (os.POSIX_SPAWN_OPEN, 2, order.stderr, _LOG_FLAGS, 0o600),
         ]
+        for number, file in order.descriptors.items():
+            files.append((os.POSIX_SPAWN_OPEN, number, file, _LOG_FLAGS, 0o600))
         return os.posix_spawn(path, argv, env, file_actions=files, setsid=True, setsigmask=[], setsigdef=self._reset)
 
     def _look_up(self, name: str, search: bytes, fresh: bool) -> str | None:
@@ -174,7 +176,7 @@ def _machine_refusal(name: str, error: OSError) -> Refusal | None:
 
 
 def _log_refusal(order: Order) -> Refusal | None:
-    for log in (order.stdout, order.stderr):
+    for log in (order.stdout, order.stderr, *order.descriptors.values()):
         try:
             os.close(os.open(log, _LOG_FLAGS | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
         except OSError as error:

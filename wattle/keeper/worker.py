@@ -28,8 +28,8 @@ class Order:
     """
 
     __slots__ = (
-        "argv", "cwd", "direct", "env", "group", "identity", "priority", "stderr", "stdout", "stop", "takes_slot",
-        "timeout_seconds", "uid",
+        "argv", "cwd", "descriptors", "direct", "env", "group", "identity", "priority", "stderr", "stdout", "stop",
+        "takes_slot", "timeout_seconds", "uid",
     )  # fmt: skip
 
     def __init__(self, message: dict) -> None:
@@ -44,6 +44,7 @@ class Order:
         self.stderr: str = message["stderr"]
         "".join((self.uid, self.group, self.cwd, self.stdout, self.stderr, self.argv[0], *self.argv))
         "".join([value for value in self.env.values() if value is not None])
+        self.descriptors = {int(number): _text(path) for number, path in (message.get("descriptors") or {}).items()}
         self.takes_slot = bool(message.get("takes_slot", True))
         self.priority = int(message.get("priority", 0))
         self.timeout_seconds = _seconds(message.get("timeout_seconds"))
@@ -106,6 +107,12 @@ class Worker:
 
 def identity(message: dict) -> bytes:
     return encode_json({"uid": message["uid"], "tag": message.get("tag")})[1:-1]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text is wanted, not {value!r}")
+    return value
 
 
 def _seconds(value: object) -> float | None:

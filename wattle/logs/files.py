@@ -21,6 +21,17 @@ def attempt_files(data_dir: str, run_id: int, position: int, number: int) -> Log
     return LogFiles(f"{stem}.out", f"{stem}.err")
 
 
+def probe_files(data_dir: str, run_id: int, position: int, number: int) -> LogFiles:
+    """What the last `exec` probe of an attempt printed."""
+    stem = f"{logs_root(data_dir)}/{run_id}/{position}.{number}.probe"
+    return LogFiles(f"{stem}.out", f"{stem}.err")
+
+
+def notify_file(data_dir: str, run_id: int, position: int, number: int) -> str:
+    """What an attempt wrote to its notify descriptor: a file, so that it survives whoever reads it."""
+    return f"{logs_root(data_dir)}/{run_id}/{position}.{number}.notify"
+
+
 @lru_cache(maxsize=16)
 def logs_root(data_dir: str) -> str:
     """The directory that holds all logs of a data directory, absolute."""

@@ -233,10 +233,14 @@ class Reading:
         definition = self._definitions.definition(run.version_id)
         stored = {row.name: row for row in self._queries.run_workers(run.id)}
         ended = {name: Status(row.status) for name, row in stored.items() if row.phase == "ended"}
-        plan = RunPlan(definition.graph, {name: s for name, s in ended.items() if s is not Status.CANCELLED})
+        services = [worker.name for worker in definition.workflow.workers if worker.service is not None]
+        finished = {name: status for name, status in ended.items() if status is not Status.CANCELLED}
+        plan = RunPlan(definition.graph, finished, services=services)
         for name, row in stored.items():
             if row.phase not in ("ended", "waiting"):
                 plan.take(name)
+            if row.phase == "ready":
+                plan.provide(name)
         names = set(definition.graph.names)
         slots = definition.workflow.max_parallel
         return [_explain(view, plan, slots) if view.name in names else view for view in views]

@@ -296,16 +296,22 @@ class Commands:
         if live.state in FREE and not force:
             waits = run.plan.why(live.name) if live.state is State.WAITING else "it is queued"
             raise Conflict("WORKER_QUEUED", f"Worker '{subject}' will start by itself: {waits}; force it to start now")
-        waits_for = run.plan.waits_for(live.name)
-        if waits_for and not force:
-            producers = ", ".join(f"'{producer}'" for producer in waits_for)
-            message = f"Worker '{subject}' lacks its inputs: {producers} has not completed; start that, or force it"
-            raise Conflict("INPUT_NOT_READY", message)
+        if not force:
+            self._check_inputs(run, live)
         if live.state in (State.QUEUED, State.RETRYING, State.RECALLED):
             self._runs.apply(run, live, event)
             self._ledger.urgent = True
         else:
             self._runs.renew(run, live, event, force)
+
+    def _check_inputs(self, run: LiveRun, live: LiveWorker) -> None:
+        waits_for = run.plan.waits_for(live.name)
+        lacking = [f"'{producer}' has not completed" for producer in waits_for]
+        ended = [name for name in run.plan.ended_services(live.name) if name not in waits_for]
+        lacking += [f"service '{name}' has ended" for name in ended]
+        if lacking:
+            message = f"Worker '{run.subject(live)}' lacks its inputs: {', '.join(lacking)}; start that, or force it"
+            raise Conflict("INPUT_NOT_READY", message)
 
     def _refuse_params(self, run: LiveRun, alone: Alone | None) -> None:
         if alone is not None and alone.given:
@@ -454,7 +460,9 @@ def as_run(workflow: Workflow, row: RunRow) -> Workflow:
 def live_run(
     row: RunRow, workflow: Workflow, graph: Graph, workers: list[Worker], started_monotonic: float
 ) -> LiveRun:
-    plan = RunPlan(graph, priorities={worker.name: worker.priority for worker in workers if worker.priority})
+    priorities = {worker.name: worker.priority for worker in workers if worker.priority}
+    services = [worker.name for worker in workers if worker.service is not None]
+    plan = RunPlan(graph, priorities=priorities, services=services)
     live = {worker.name: LiveWorker(worker) for worker in workers}
     return LiveRun(row, workflow, graph, plan, live, started_monotonic)
 

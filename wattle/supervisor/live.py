@@ -8,10 +8,18 @@ from wattle.definition.graph import Graph
 from wattle.definition.model import Worker, Workflow
 from wattle.engine.outcome import Outcome
 from wattle.engine.plan import RunPlan
-from wattle.engine.states import ENDED_STATES, LIVE_STATES, State, phase_of, status_of
+from wattle.engine.states import ENDED_STATES, LIVE_STATES, ORDERED_STATES, State, phase_of, status_of
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
 from wattle.supervisor.answers import StopView
 from wattle.supervisor.surroundings import EnvFiles
+
+WANTED = {
+    State.STOPPING: "stop",
+    State.RESTARTING: "restart",
+    State.EXPIRING: "expire",
+    State.ENDING: "end",
+    State.AILING: "mend",
+}
 
 
 @dataclass(slots=True)
@@ -37,6 +45,8 @@ class LiveWorker:
     looked_at: int = 0  # the attempt whose files a job looks at
     missing_until: float | None = None  # monotonic: how long missing outputs are looked for again
     waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when its process is gone
+    was_ready: bool = False  # the newest attempt, of a service
+    restarts: tuple[int, ...] = ()  # instants (µs) of a service's automatic restarts since it was last well
 
     @property
     def name(self) -> str:
@@ -52,8 +62,8 @@ class LiveWorker:
 
     @property
     def wanted(self) -> str:
-        """What a user wants of it, as it is stored."""
-        return {State.STOPPING: "stop", State.RESTARTING: "restart", State.EXPIRING: "expire"}.get(self.state, "run")
+        """What is wanted of it, as it is stored."""
+        return WANTED.get(self.state, "run")
 
     def to_row(self, run_id: int) -> RunWorkerRow:
         return RunWorkerRow(
@@ -87,6 +97,7 @@ class LiveRun:
     workers: dict[str, LiveWorker]
     started_monotonic: float
     ordered: set[str] = field(default_factory=set)  # names that the keeper may know of
+    ordered_services: set[str] = field(default_factory=set)  # those of them that take no slot
     prepared: bool = False
     unusable: dict[str, str] = field(default_factory=dict)  # {directory: why it could not be made}
     env_files: EnvFiles = field(default_factory=dict)
@@ -100,6 +111,20 @@ class LiveRun:
 
     def __post_init__(self) -> None:
         self.by_position = {live.worker.position: live for live in self.workers.values()}
+
+    def note_ordered(self, live: LiveWorker) -> None:
+        """Whether the keeper may know of the worker, as its state says."""
+        names = (self.ordered,) if live.worker.service is None else (self.ordered, self.ordered_services)
+        for known in names:
+            if live.state in ORDERED_STATES:
+                known.add(live.name)
+            else:
+                known.discard(live.name)
+
+    @property
+    def slots_ordered(self) -> int:
+        """How many orders wait for a slot or have one."""
+        return len(self.ordered) - len(self.ordered_services)
 
     @property
     def id(self) -> int:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from wattle.errors import Conflict, Unavailable, WattleError
 from wattle.store.queries import Queries
 from wattle.store.records import Records
-from wattle.supervisor import files
+from wattle.supervisor import files, looks
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.commands import Commands, StaleDefinition
 from wattle.supervisor.keeper_link import KeeperGone
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Message = Callable[[], None]
 POOL_THREADS = 4
+LOOK_THREADS = 16  # at one time; a look waits for whom it asks
 STORE_RETRY_SECONDS = 0.5
 KEEPER_RETRY_SECONDS = 2.0
 ACKNOWLEDGE_EVERY = 2000  # records, before the keeper is told that it may delete old journal segments
@@ -63,6 +64,7 @@ class Supervisor:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._inbox: deque[Message] = deque()
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="files")
+        self._looks: ThreadPoolExecutor | None = None
         self._ending = False
         self._is_closed = False
         self._watches_unsent = False
@@ -151,6 +153,8 @@ class Supervisor:
         """Give everything back. What is posted afterwards is never looked at."""
         self._is_closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._looks is not None:
+            self._looks.shutdown(wait=False, cancel_futures=True)
         if self.link is not None:
             self.link.close()
         self._epoll.close()
@@ -326,6 +330,13 @@ class Supervisor:
                 self._lose_keeper(str(error))
         for job in self.outbox.take_jobs():
             self._submit(job)
+        for look in self.outbox.take_looks():
+            self._submit_look(look)
+
+    def _submit_look(self, look: Callable[[], Any]) -> None:
+        if self._looks is None:
+            self._looks = ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="probes")
+        self._looks.submit(self._run_job, look)
 
     def _submit(self, job: Callable[[], Any]) -> None:
         self._pool.submit(self._run_job, job)
@@ -346,6 +357,8 @@ class Supervisor:
                 self.runs.job_crashed(message)
             case files.OutputsSeen() | files.Placed() | files.LastWords():
                 self.runs.settling.take_in(message)
+            case looks.Looked():
+                self.runs.services.looked(message)
             case files.Synced():
                 self.ledger.synced()
 

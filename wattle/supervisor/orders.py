@@ -6,12 +6,13 @@ are replaced here: a worker without any costs nothing for it.
 
 import os
 from collections.abc import Iterable, Mapping
+from signal import SIGKILL
 from typing import Any
 
-from wattle.definition.model import Worker, Workflow
+from wattle.definition.model import Probe, Worker, Workflow
 from wattle.definition.placeholders import Values, fill
 from wattle.engine.identity import attempt_uid
-from wattle.logs.files import attempt_files
+from wattle.logs.files import LogFiles, attempt_files, notify_file
 from wattle.store.rows import RunRow
 from wattle.supervisor.surroundings import (
     EnvFiles,
@@ -22,6 +23,8 @@ from wattle.supervisor.surroundings import (
     needs_io_file,
     values_of,
 )
+
+PROBE_PRIORITY = 1_000_000_000  # as high as a worker's may be: a late look is a wrong look
 
 
 def base_environment(environ: Mapping[str, str], launcher_dir: str) -> dict[str, str]:
@@ -82,10 +85,15 @@ def order(
     """The keeper's order for a worker's attempt (keeper/protocol.py); idempotent by its uid."""
     files = attempt_files(data_dir, run.id, worker.position, number)
     uid = uid_of(run, worker, number)
+    descriptors = {}
     argv, values, places = list(worker.argv), None, (data_dir, launcher_dir)
     if worker.templates is not None:
         values = values_of(workflow, worker)
         argv = [fill(template, values) for template in worker.templates.argv]
+    env = worker_environment(run, workflow, worker, number, uid, places, env_files, values)
+    if worker.service is not None and worker.service.ready is not None and worker.service.ready.kind == "notify":
+        env["WATTLE_NOTIFY_FD"] = worker.service.ready.target
+        descriptors = {worker.service.ready.target: notify_file(data_dir, run.id, worker.position, number)}
     return {
         "uid": uid,
         "tag": [run.id, worker.position, number],
@@ -93,14 +101,54 @@ def order(
         "argv": argv,
         "direct": worker.direct,
         "cwd": worker.working_dir,
-        "env": worker_environment(run, workflow, worker, number, uid, places, env_files, values),
+        "env": env,
         "stdout": files.stdout,
         "stderr": files.stderr,
-        "takes_slot": run.kind == "workflow",
+        "takes_slot": takes_slot(run, worker),
         "priority": worker.priority,
         "timeout_seconds": worker.timeout_seconds,
         "stop": stop_settings(worker),
+        **({"descriptors": descriptors} if descriptors else {}),
     }
+
+
+def probe_order(
+    run: RunRow,
+    workflow: Workflow,
+    worker: Worker,
+    number: int,
+    probe: Probe,
+    uid: str,
+    count: int,
+    files: LogFiles,
+    places: tuple[str, str],
+    env_files: EnvFiles,
+) -> dict[str, Any]:
+    """The order for a service's `exec` probe: in its directory and environment, under an identity of its own.
+
+    The tag's number is negative: the record is about no attempt. At its timeout all of it is killed.
+    """
+    values = None if worker.templates is None else values_of(workflow, worker)
+    return {
+        "uid": uid,
+        "tag": [run.id, worker.position, -count],
+        "group": "probes",
+        "argv": list(probe.argv),
+        "direct": probe.direct,
+        "cwd": worker.working_dir,
+        "env": worker_environment(run, workflow, worker, number, uid, places, env_files, values),
+        "stdout": files.stdout,
+        "stderr": files.stderr,
+        "takes_slot": False,
+        "priority": PROBE_PRIORITY,
+        "timeout_seconds": probe.timeout_seconds,
+        "stop": {"signal": int(SIGKILL), "grace_seconds": 0.0, "scope": "group"},
+    }
+
+
+def takes_slot(run: RunRow, worker: Worker) -> bool:
+    """Services and workers that run by themselves take none."""
+    return run.kind == "workflow" and worker.service is None
 
 
 def stop_settings(worker: Worker) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Outbox:
     def __init__(self) -> None:
         self._frames: list[Frame] = []
         self._jobs: list[Job] = []
+        self._looks: list[Job] = []
         self._answers: list[Callable[[], None]] = []
         self._afterwards: list[Callable[[], None]] = []
 
@@ -47,6 +48,10 @@ class Outbox:
         """Run on the pool; what it returns comes back as a message."""
         self._jobs.append(job)
 
+    def look(self, look: Job) -> None:
+        """Run on the probes' threads, where it may wait for others; what it returns comes back as a message."""
+        self._looks.append(look)
+
     def answer(self, answer: Callable[[], None]) -> None:
         """Called after the commit of this turn."""
         self._answers.append(answer)
@@ -62,7 +67,7 @@ class Outbox:
     @property
     def has_others(self) -> bool:
         """Something is to be done that needs no keeper."""
-        return bool(self._jobs or self._answers)
+        return bool(self._jobs or self._looks or self._answers)
 
     def take_frames(self) -> list[Frame]:
         frames, self._frames = self._frames, []
@@ -71,6 +76,10 @@ class Outbox:
     def take_jobs(self) -> list[Job]:
         jobs, self._jobs = self._jobs, []
         return jobs
+
+    def take_looks(self) -> list[Job]:
+        looks, self._looks = self._looks, []
+        return looks
 
     def take_afterwards(self) -> list[Callable[[], None]]:
         calls, self._afterwards = self._afterwards, []

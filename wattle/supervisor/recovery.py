@@ -23,7 +23,8 @@ from typing import Any
 from wattle.definition.graph import graph_of
 from wattle.definition.model import Workflow
 from wattle.engine.outcome import Outcome, judge
-from wattle.engine.states import Event, State, Status
+from wattle.engine.restart import history_of
+from wattle.engine.states import STOPPED_STATES, Event, State, Status
 from wattle.logs.files import attempt_files
 from wattle.store.queries import Queries
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
@@ -42,6 +43,9 @@ STATES = {
     ("stopping", "stop"): State.STOPPING,
     ("stopping", "restart"): State.RESTARTING,
     ("stopping", "expire"): State.EXPIRING,
+    ("stopping", "end"): State.ENDING,
+    ("stopping", "mend"): State.AILING,
+    ("ready", "run"): State.READY,
     ("retrying", "run"): State.RETRYING,
 }
 
@@ -101,6 +105,12 @@ class Recovery:
             live = run.by_position.get(stored.position)
             if live is not None:
                 self._fill(run, live, stored, attempts.get((stored.position, stored.attempt)))
+        for live in run.workers.values():
+            if live.worker.service is not None:
+                mine = [attempts[key] for key in sorted(attempts) if key[0] == live.worker.position]
+                past = [(a.status, a.started_at, a.ended_at) for a in mine]
+                pending = (live.due_at,) if live.state is State.RETRYING and live.due_at is not None else ()
+                live.restarts = history_of(live.worker.service.restart, past) + pending
         return run
 
     def _started_monotonic(self, row: RunRow) -> float:
@@ -126,10 +136,13 @@ class Recovery:
             return
         run.plan.take(live.name)
         live.state = STATES[stored.phase, stored.wanted]
-        if live.state is State.RUNNING and attempt is not None and attempt.ended_at is not None:
+        if live.state in (State.RUNNING, State.READY) and attempt is not None and attempt.ended_at is not None:
+            live.was_ready = live.state is State.READY
             live.state, live.outcome = State.SETTLING, _outcome_of(attempt, live)
-        if live.state not in (State.SETTLING, State.RETRYING):
-            run.ordered.add(live.name)
+        if live.state is State.READY:
+            live.was_ready = True
+            run.plan.provide(live.name)
+        run.note_ordered(live)
 
     # --- the keeper
 
@@ -187,7 +200,7 @@ class Recovery:
         self, run: LiveRun, live: LiveWorker, known: Mapping[str, Any], fresh: bool, adopted: list[dict[str, Any]]
     ) -> None:
         outbox = self._supervisor.outbox
-        if live.state in (State.STOPPING, State.EXPIRING, State.RESTARTING):
+        if live.state in STOPPED_STATES:
             outbox.stop(live.uid)
         if live.uid in known:
             if live.state is State.RECALLED:
@@ -223,7 +236,7 @@ class Recovery:
             "uncertain": row is None,
             "stdout": log_files.stdout,
             "stderr": log_files.stderr,
-            "takes_slot": run.row.kind == "workflow",
+            "takes_slot": orders.takes_slot(run.row, live.worker),
             "started_at": row.started_at if row else None,
             "timeout_seconds": live.worker.timeout_seconds,
             "stop": orders.stop_settings(live.worker),

@@ -18,6 +18,7 @@ from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.outbox import Outbox
+from wattle.supervisor.services import Services
 from wattle.supervisor.settling import Settling
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Runs:
         self.settling = Settling(
             self.active, self.apply, ledger, outbox, timers, clock, places.data_dir, captured
         )
+        launcher = (places.data_dir, places.launcher_dir)
+        self.services = Services(self.apply, ledger.worker_changed, outbox, timers, clock, launcher)
 
     # --- a run's beginning and end
 
@@ -107,10 +110,9 @@ class Runs:
             return
         if self.held or not run.prepared or run.is_cancelled or run.timed_out:
             return
-        room = run.workflow.max_parallel + WINDOW - len(run.ordered)
-        if room > 0:
-            for name in run.plan.take_ready(room):
-                self.apply(run, run.workers[name], Event.READY)
+        room = run.workflow.max_parallel + WINDOW - run.slots_ordered
+        for name in run.plan.take_ready(max(0, room)):
+            self.apply(run, run.workers[name], Event.READY)
 
     def cancel(self, run: LiveRun, reason: str) -> None:
         """Bring every worker of a run to its end; what a user wants, so it is written first."""
@@ -119,10 +121,23 @@ class Runs:
         self.carry_out_cancel(run)
 
     def carry_out_cancel(self, run: LiveRun) -> None:
-        for live in run.workers.values():
-            if not live.has_ended and live.state is not State.STOPPING:
-                self.apply(run, live, Event.STOP, reason_code="stopped", reason=run.row.cancel_reason)
+        self._end_all(run)
         self.advance(run)
+
+    def _end_all(self, run: LiveRun) -> None:
+        """Bring all workers to their end; services that others use follow when those have ended."""
+        names = [name for name, live in run.workers.items() if not live.has_ended]
+        for name in names:
+            live = run.workers[name]
+            if live.worker.service is None or not (live.is_live and run.plan.has_open_consumers(name)):
+                self._end_one(run, live)
+
+    def _end_one(self, run: LiveRun, live: LiveWorker) -> None:
+        """As the run is ended: because its time is over, or because a user wants it."""
+        if run.timed_out:
+            self.apply(run, live, Event.EXPIRE, reason_code="workflow_timed_out", reason="workflow timed out")
+        elif live.state is not State.STOPPING:
+            self.apply(run, live, Event.STOP, reason_code="stopped", reason=run.row.cancel_reason)
 
     def _watch_time(self, run: LiveRun) -> None:
         limit = run.workflow.timeout_seconds if run.row.kind == "workflow" else None
@@ -138,9 +153,7 @@ class Runs:
             self._timers.at(self._clock.monotonic() + 0.05, partial(self._expire, run))
             return
         run.timed_out = True
-        for live in run.workers.values():
-            if not live.has_ended:
-                self.apply(run, live, Event.EXPIRE, reason_code="workflow_timed_out", reason="workflow timed out")
+        self._end_all(run)
         self.advance(run)
 
     def _end(self, run: LiveRun) -> None:
@@ -195,10 +208,13 @@ class Runs:
         before = live.state
         cell = step(before, event)
         live.state = cell.state
-        if live.state in ORDERED_STATES:
-            run.ordered.add(live.name)
+        if live.worker.service is None:
+            if live.state in ORDERED_STATES:
+                run.ordered.add(live.name)
+            else:
+                run.ordered.discard(live.name)
         else:
-            run.ordered.discard(live.name)
+            self._service_moved(run, live, before)
         if reason is not None and cell.state is not before:
             live.reason_code, live.reason = reason_code, reason
         if cell.state is not before or cell.action is not Action.NONE:
@@ -220,6 +236,8 @@ class Runs:
                     self.settling.begin(run, live)
             case Action.SCHEDULE:
                 self._schedule(run, live)
+            case Action.PROVIDE:
+                self._provide(run, live)
             case Action.CONCLUDE:
                 self._conclude(run, live)
             case Action.NONE:
@@ -235,6 +253,7 @@ class Runs:
         live.started_at = live.ended_at = live.due_at = None
         live.row = live.outcome = live.record = live.missing_until = None
         live.notices = ()
+        live.was_ready = False
         run.linked.discard(live.name)
         if self.held:
             return  # reconciliation orders it, if it is not there already
@@ -263,7 +282,12 @@ class Runs:
 
     def _schedule(self, run: LiveRun, live: LiveWorker) -> None:
         self._event(run, live, "retrying", {"reason": live.reason, "due_at": live.due_at, "attempt": live.attempt})
-        self._watch_retry(run, live)
+        if live.worker.service is not None and (run.is_cancelled or run.timed_out):
+            self._end_one(run, live)
+        elif live.worker.service is not None and not run.plan.is_needed(live.name):
+            self.apply(run, live, Event.UNNEEDED)
+        else:
+            self._watch_retry(run, live)
 
     def _watch_retry(self, run: LiveRun, live: LiveWorker) -> None:
         delay = max(0.0, ((live.due_at or 0) - self._clock.now()) / 1e6)
@@ -283,7 +307,9 @@ class Runs:
             live.reason_code, live.reason = "stopped", "stopped by a user"
         self._event(run, live, status.value, self._end_payload(live))
         self._gone(live)
-        for name in run.plan.finish(live.name, status, _detail(live)):
+        lost_names = run.plan.finish(live.name, status, _detail(live))
+        freed = run.plan.freed_by(live.name)
+        for name in lost_names:
             lost = run.workers[name]
             lost.ended_at = live.ended_at
             if run.is_cancelled or run.timed_out:
@@ -292,7 +318,41 @@ class Runs:
                 lost.reason_code, lost.reason = "upstream_failed", run.plan.why(name).removeprefix("cancelled: ")
             self.apply(run, lost, Event.UPSTREAM_LOST)
             self._event(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
+            freed += run.plan.freed_by(name)
+        for name in freed:
+            self._free(run, run.workers[name])
         self.advance(run)
+
+    # --- services
+
+    def _service_moved(self, run: LiveRun, live: LiveWorker, before: State) -> None:
+        """What every step of a service means: who may use it, and who asks how it is."""
+        run.note_ordered(live)
+        if before is State.READY and live.state is not State.READY:
+            run.plan.retract(live.name)
+            for position in run.graph.consumers[_index(run, live)]:
+                consumer = run.workers[run.graph.names[position]]
+                if consumer.state is State.QUEUED and live.state not in (State.STOPPING, State.EXPIRING):
+                    self.apply(run, consumer, Event.UPSTREAM_RENEWED)
+        if live.state is not before:
+            self.services.forget(run, live)
+
+    def _provide(self, run: LiveRun, live: LiveWorker) -> None:
+        live.was_ready = True
+        live.reason_code = live.reason = None
+        self._event(run, live, "ready", {"attempt": live.attempt})
+        run.plan.provide(live.name)
+        self.services.watch(run, live)
+        self.advance(run)
+
+    def _free(self, run: LiveRun, live: LiveWorker) -> None:
+        """Nobody needs the service any more."""
+        if live.has_ended:
+            return
+        if run.is_cancelled or run.timed_out:
+            self._end_one(run, live)
+        else:
+            self.apply(run, live, Event.UNNEEDED, reason_code="unneeded", reason="no consumer of it is left")
 
     def _gone(self, live: LiveWorker) -> None:
         """Whoever waited for the process to be gone is told after the commit."""
@@ -331,7 +391,9 @@ class Runs:
             return
         run, live = found
         number = record["tag"][2]
-        if record["kind"] == "started":
+        if number < 0:
+            self.services.record(record)
+        elif record["kind"] == "started":
             self._started(run, live, number, record)
         elif number == live.attempt and live.state in ORDERED_STATES:
             self._ended(run, live, record)
@@ -351,7 +413,9 @@ class Runs:
         for run in self.active.values():
             for name in run.ordered:
                 live = run.workers[name]
-                if live.uid == uid and live.state is not State.RUNNING:
+                if live.uid == uid and live.state not in (State.RUNNING, State.READY):
+                    if live.state is State.AILING:
+                        live.outcome = Outcome(False, live.reason_code, live.reason)
                     if live.state is not State.QUEUED:
                         self.apply(run, live, Event.WITHDRAWN)
                     return
@@ -388,6 +452,8 @@ class Runs:
         self._ledger.worker_changed(run, live)
         self._event(run, live, "running", {"attempt": number, "pid": record["pid"]}, at)
         self._link_later(run, live)
+        if live.worker.service is not None:
+            self.services.watch(run, live)
 
     def overtake(self, run: LiveRun, live: LiveWorker, number: int) -> None:
         """The journal is ahead of the store: a daemon that is dead ordered this attempt. That proves that the
@@ -396,6 +462,8 @@ class Runs:
             producer = run.workers[run.graph.names[position]]
             if producer.state is State.SETTLING and producer.outcome is not None and producer.outcome.succeeded:
                 self.apply(run, producer, Event.SUCCESS)
+            elif producer.state is State.RUNNING and producer.worker.service is not None:
+                self.apply(run, producer, Event.PASSED)
         run.plan.take(live.name)
         self._order(run, live)
         live.attempt = number
@@ -407,7 +475,10 @@ class Runs:
         if not record.get("known", True) and live.row is not None and live.row.pid in self._inherited:
             record = {**record, **self._inherited.pop(live.row.pid)}
         live.record = record
-        outcome = live.outcome = judge(record, live.worker)
+        outcome = judge(record, live.worker)
+        if live.state is State.AILING:
+            outcome = replace(outcome, succeeded=False, reason_code=live.reason_code, reason=live.reason)
+        live.outcome = outcome
         live.exit_code, live.signal = outcome.exit_code, outcome.signal
         started_at = live.started_at or record.get("started_at")
         if record["kind"] == "refused":
@@ -419,7 +490,7 @@ class Runs:
                 count = "1 process" if record["left"] == 1 else f"{record['left']} processes"
                 live.notices += (f"{count} left behind by it had to be ended",)
         self._write_end(run, live, outcome, record)
-        if record.get("cause") == "stopped":
+        if record.get("cause") == "stopped" and live.state not in (State.ENDING, State.AILING):
             run.stops.append(_stop_of(live))
         if live.state is State.EXPIRING:
             live.reason_code, live.reason = "workflow_timed_out", "workflow timed out"
@@ -430,14 +501,16 @@ class Runs:
         if row is None:
             row = AttemptRow(live.uid, run.id, live.worker.position, live.name, live.attempt, "failed")
             row = replace(row, keeper_id=self.keeper_id, boot_id=self.boot_id, started_at=live.started_at)
-        stopped = live.state in (State.STOPPING, State.RESTARTING)
+        stopped = live.state in (State.STOPPING, State.RESTARTING, State.ENDING)
         status = "cancelled" if stopped else "completed" if outcome.succeeded else "failed"
+        if live.state is State.ENDING:
+            status = "completed"
         live.row = replace(
             row,
             status=status,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
-            reason_code="stopped" if stopped else outcome.reason_code,
+            reason_code=(live.reason_code or "stopped") if stopped else outcome.reason_code,
             reason=(live.reason or "stopped by a user") if stopped else outcome.reason,
             ended_at=live.ended_at,
             duration_us=record.get("duration_us"),
@@ -451,6 +524,8 @@ class Runs:
             self.settling.begin(run, live, again=True)
         elif live.state is State.RETRYING:
             self._watch_retry(run, live)
+        elif live.worker.service is not None:
+            self.services.watch(run, live)
 
     def stuck(self, uid: str, pids: list[int]) -> LiveWorker | None:
         """The worker whose tree is not empty 5 s after SIGKILL."""

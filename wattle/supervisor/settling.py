@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from wattle.definition.model import Service
 from wattle.engine.outcome import Outcome
+from wattle.engine.restart import REMEMBERED, is_well, restart_at
 from wattle.engine.retry import retry_at
 from wattle.engine.states import Event, State
 from wattle.logs.files import attempt_files
@@ -58,6 +60,12 @@ class Settling:
         outcome = live.outcome
         assert outcome is not None
         live.looked_at = live.attempt
+        service = live.worker.service
+        if service is not None and outcome.succeeded:
+            outcome = live.outcome = _of_service(service, live, outcome)
+            if outcome.succeeded:
+                self._apply(run, live, Event.SUCCESS)
+                return
         if outcome.succeeded and not live.worker.outputs:
             self._apply(run, live, Event.SUCCESS)
         elif outcome.succeeded:
@@ -65,7 +73,7 @@ class Settling:
         elif live.started_at is None:
             self._fail(run, live, outcome, None)  # never started: it has no last words
         else:
-            set_aside = self._retry_at(live) is not None
+            set_aside = service is None and self._retry_at(live) is not None
             self._outbox.job(partial(files.last_words, self.subject(run, live), set_aside))
 
     def take_in(self, message: files.OutputsSeen | files.Placed | files.LastWords | files.LookFailed) -> None:
@@ -143,11 +151,39 @@ class Settling:
         if live.row is not None:
             live.row = replace(live.row, status="failed", reason_code=live.reason_code, reason=live.reason)
             self._ledger.attempt_changed(live.row)
-        live.due_at = None if run.is_cancelled or run.timed_out else self._retry_at(live)
+        live.due_at = None
+        if not (run.is_cancelled or run.timed_out):
+            live.due_at = self._retry_at(live) if live.worker.service is None else self._restart_at(live)
         self._apply(run, live, Event.FAILURE if live.due_at is None else Event.PASSING_FAILURE)
+
+    def _restart_at(self, live: LiveWorker) -> int | None:
+        service, outcome = live.worker.service, live.outcome
+        if service is None or outcome is None or not outcome.mendable or service.restart.policy == "never":
+            return None
+        restart, ended_at = service.restart, live.ended_at or self._clock.now()
+        if is_well(restart, live.started_at, ended_at):
+            live.restarts = ()
+        due_at = restart_at(restart, live.restarts, ended_at, live.uid)
+        if due_at is not None:
+            live.restarts = (*live.restarts, due_at)[-REMEMBERED:]
+            return due_at
+        times = "once" if restart.limit == 1 else f"{restart.limit} times"
+        budget = f"restarted {times} within {restart.window_seconds:g} s, which is its limit" if restart.limit else ""
+        live.reason = "; ".join(filter(None, (live.reason, budget)))
+        return None
 
     def _retry_at(self, live: LiveWorker) -> int | None:
         outcome = live.outcome
         if outcome is None or not outcome.mendable:
             return None
         return retry_at(live.worker.retry, live.attempt, live.ended_at or self._clock.now(), live.uid)
+
+
+def _of_service(service: Service, live: LiveWorker, outcome: Outcome) -> Outcome:
+    """A service that ended well of its own accord: has it done what it is for?"""
+    ended = f"ended with exit code {outcome.exit_code}"
+    if service.restart.policy == "always":
+        return replace(outcome, succeeded=False, reason_code="ended", reason=f"it {ended}")
+    if service.ready is not None and not live.was_ready:
+        return replace(outcome, succeeded=False, reason_code="not_ready", reason=f"it {ended} before it was ready")
+    return outcome
