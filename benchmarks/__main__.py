@@ -1,6 +1,7 @@
 """`scripts/bench`: measure, print a table in Markdown, leave nothing behind. Progress goes to stderr."""
 
 import argparse
+import functools
 import json
 import shutil
 import signal
@@ -16,10 +17,11 @@ from benchmarks import machine, measures, peers, report, shapes
 from benchmarks.measures import Bench, OutOfTime
 from benchmarks.report import Case, Line
 from benchmarks.served import Served, ServerFailed
+from benchmarks.supervision import Supervision
 
 SHAPES = ["chain-1000", "fan-out-1000", "layers-10x100", "layers-100x100"]
 QUICK_SHAPES = SHAPES[:3]
-PARTS = ["idle", "shapes", "scale", "capture", "create", "latency", "version"]
+PARTS = ["idle", "shapes", "scale", "capture", "create", "latency", "supervision", "version"]
 PROGRAMS = ["/bin/true", "/bin/echo"]
 
 
@@ -136,6 +138,10 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
         # Last: the files it replaces slow down whoever makes files in the next minutes.
         result.lines.append(report.recapture_line(bench.recapture(shapes.parse("fan-out-1000"), 2, rounds)))
 
+    @functools.cache
+    def supervision() -> Supervision:
+        return Supervision(bench.directory, bench.served)
+
     idle_seconds = 3.0 if quick else measures.IDLE_SECONDS
     all_steps: dict[str, list[tuple[str, Callable[[], None]]]] = {
         "idle": [("idle", lambda: result.lines.extend(bench.footprint("idle", idle_seconds)))],
@@ -150,6 +156,13 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
         "create": [("creating 10,000 workers", lambda: result.lines.extend(bench.create(100, 100, 40_000)))],
         "latency": [
             ("latency", lambda: result.lines.extend(bench.latency(shapes.layers(large // 100, 100), 8))),
+        ],
+        "supervision": [
+            ("starts and stops", lambda: result.lines.extend(supervision().starts_and_stops(50 if quick else 200))),
+            ("restarts", lambda: result.lines.extend(supervision().restarts(20 if quick else 50))),
+            ("50 services", lambda: result.lines.extend(supervision().many(50, rounds))),
+            ("200 sleepers", lambda: result.lines.extend(supervision().sleepers(200))),
+            ("cycles", lambda: result.lines.extend(supervision().cycles(1000 if quick else 10_000))),
         ],
         "version": [("wattle --version", lambda: result.lines.extend(bench.version()))],
     }

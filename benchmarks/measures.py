@@ -37,8 +37,8 @@ class Bench:
     """One server, one C loop, and a directory in which every run leaves its files."""
 
     def __init__(self, directory: Path, served: Served, loop: Path, until: float, say: Say) -> None:
-        self._directory = directory
-        self._served = served
+        self.directory = directory
+        self.served = served
         self._loop = loop
         self._until = until
         self._say = say
@@ -80,7 +80,7 @@ class Bench:
             self._round(without, shape, name, loop_first=number % 2 == 0)
             with_capture.loop.append(without.loop[-1])
             _, captured_name = self._prepare(shape, "/bin/echo", slots, outputs=True)
-            with_capture.wattle.append(self._served.run(captured_name, _expected(with_capture)))
+            with_capture.wattle.append(self.served.run(captured_name, _expected(with_capture)))
         return with_capture, without
 
     def recapture(self, shape: Shape, slots: int, rounds: int) -> Case:
@@ -93,21 +93,21 @@ class Bench:
 
     def _prepare(self, shape: Shape, program: str, slots: int, *, outputs: bool = False) -> tuple[Case, str]:
         """A workflow that is there, and a case without samples."""
-        name = self._served.new_name(shape.name)
-        working_dir = self._directory / "work" / name
-        self._served.create(shapes.definition(shape, program, name, str(working_dir), slots, outputs=outputs))
+        name = self.served.new_name(shape.name)
+        working_dir = self.directory / "work" / name
+        self.served.create(shapes.definition(shape, program, name, str(working_dir), slots, outputs=outputs))
         return Case(shape.name, len(shape), program, slots, outputs=outputs), name
 
     def _round(self, case: Case, shape: Shape, name: str, *, loop_first: bool) -> None:
         self._check_time()
         if loop_first:
             case.loop.append(self._peer("C loop", shape, case.program, case.slots))
-        case.wattle.append(self._served.run(name, _expected(case)))
+        case.wattle.append(self.served.run(name, _expected(case)))
         if not loop_first:
             case.loop.append(self._peer("C loop", shape, case.program, case.slots))
 
     def _peer(self, peer: str, shape: Shape, program: str, slots: int) -> float:
-        directory = self._directory / f"run-{next(self._runs)}"
+        directory = self.directory / f"run-{next(self._runs)}"
         match peer:
             case "make":
                 return peers.make(directory, shape, program, slots)
@@ -127,11 +127,11 @@ class Bench:
     def footprint(self, when: str, seconds: float = IDLE_SECONDS) -> list[Line]:
         """Memory and wake-ups while nobody wants anything."""
         self._check_time()
-        self._served.get("/api/workflows")
-        self._served.settle()
+        self.served.get("/api/workflows")
+        self.served.settle()
         time.sleep(1.0)
-        daemon_wakes, keeper_wakes = self._served.wake_ups(seconds)
-        daemon, keeper = self._served.memory()
+        daemon_wakes, keeper_wakes = self.served.wake_ups(seconds)
+        daemon, keeper = self.served.memory()
         reached = (daemon + keeper).rss_bytes <= report.IDLE_TARGET_BYTES
         first = when == "idle"
         wakes = daemon_wakes + keeper_wakes
@@ -156,16 +156,16 @@ class Bench:
         plain, wide = [], []
         for _ in range(CREATE_ROUNDS):
             self._check_time()
-            name = self._served.new_name("plain")
-            working_dir = str(self._directory / "work" / name)
+            name = self.served.new_name("plain")
+            working_dir = str(self.directory / "work" / name)
             plain.append(
-                self._served.create(shapes.definition(shapes.fan_out(count), "/bin/true", name, working_dir, 8))
+                self.served.create(shapes.definition(shapes.fan_out(count), "/bin/true", name, working_dir, 8))
             )
-            self._served.settle()
-            name = self._served.new_name("wide")
-            working_dir = str(self._directory / "work" / name)
-            wide.append(self._served.create(shapes.wide_definition(depth, width, inputs, name, working_dir)))
-            self._served.settle()
+            self.served.settle()
+            name = self.served.new_name("wide")
+            working_dir = str(self.directory / "work" / name)
+            wide.append(self.served.create(shapes.wide_definition(depth, width, inputs, name, working_dir)))
+            self.served.settle()
         return [
             report.create_line(f"{count:,} workers", plain),
             report.create_line(f"{count:,} workers with {inputs:,} inputs", wide),
@@ -173,26 +173,26 @@ class Bench:
 
     def latency(self, shape: Shape, slots: int, runs: int = LATENCY_RUNS) -> list[Line]:
         """`GET /api/workflows/{n}` while the workflow runs and before, and the most memory that was seen."""
-        name = self._served.new_name(shape.name)
-        working_dir = str(self._directory / "work" / name)
-        self._served.create(shapes.definition(shape, "/bin/true", name, working_dir, slots))
-        self._served.settle()
+        name = self.served.new_name(shape.name)
+        working_dir = str(self.directory / "work" / name)
+        self.served.create(shapes.definition(shape, "/bin/true", name, working_dir, slots))
+        self.served.settle()
         idle = [self._look(name)[0] for _ in range(200)]
         active: list[float] = []
-        loaded = self._served.memory()
+        loaded = self.served.memory()
         for _ in range(runs):
             self._check_time()
-            self._served.request("POST", f"/api/workflows/{name}/start")
+            self.served.request("POST", f"/api/workflows/{name}/start")
             look_at = time.monotonic()
             status = "running"
             while status == "running":
                 seconds, status = self._look(name)
                 active.append(seconds)
                 if time.monotonic() >= look_at:
-                    loaded = max(loaded, self._served.memory(), key=_total)
+                    loaded = max(loaded, self.served.memory(), key=_total)
                     look_at = time.monotonic() + LOOK_AT_MEMORY_SECONDS
                 time.sleep(LATENCY_PAUSE_SECONDS)
-            self._served.settle()
+            self.served.settle()
         before = report.latency_line("GET /api/workflows/{n}, nothing running", idle)
         return [
             report.latency_line(f"GET /api/workflows/{{n}} while {shape.name} runs (k = {slots})", active),
@@ -202,7 +202,7 @@ class Bench:
 
     def _look(self, name: str) -> tuple[float, str]:
         began = time.monotonic()
-        state = self._served.get(f"/api/workflows/{name}")
+        state = self.served.get(f"/api/workflows/{name}")
         return time.monotonic() - began, state["status"]
 
     def version(self) -> list[Line]:

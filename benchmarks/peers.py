@@ -22,13 +22,16 @@ class PeerFailed(Exception):
 
 def compile_loop(directory: Path) -> Path:
     """The C loop as a program. PeerFailed where there is no C compiler: without a reference nothing is measured."""
+    return compile_program(LOOP_SOURCE, directory / "loop")
+
+
+def compile_program(source: Path, program: Path) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise PeerFailed(
             "the reference is a C program: install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev)"
         )
-    program = directory / "loop"
-    run([compiler, "-O2", "-Wall", "-o", str(program), str(LOOP_SOURCE)], directory)
+    run([compiler, "-O2", "-Wall", "-o", str(program), str(source)], program.parent)
     return program
 
 
