@@ -147,21 +147,34 @@ def test_imported_segments_are_deleted_once_they_are_full(keeper: Client) -> Non
     assert keeper.run(["true"])["exit_code"] == 0
 
 
-def test_on_a_full_disk_the_keeper_goes_on_and_writes_later(keeper: Client) -> None:
-    keeper.run(["true"])
+def test_where_the_journal_cannot_be_written_what_runs_goes_on_and_nothing_new_is_started(keeper: Client) -> None:
+    """F25 for the journal: a short write, then errors; ends wait in memory and are told once they are on disk."""
+    go = keeper.data_dir / "go"
+    end = ["/bin/sh", "-c", f"while [ ! -e {go} ]; do sleep 0.01; done; echo x >> ran"]
+    uids = [keeper.order(end) for _ in range(10)]
+    for uid in uids:
+        keeper.wait_record("started", uid)
     size = next((keeper.data_dir / "journal").iterdir()).stat().st_size
     hard = resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE)[1]
-    keeper.send(type="limits", groups={"run": 1})
-    resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (size + 300, hard))
-    uids = [keeper.order(["/bin/sh", "-c", "echo x >> ran"]) for _ in range(10)]
+    resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (size + 600, hard))
+    go.touch()
     until(lambda: (keeper.data_dir / "ran").exists() and (keeper.data_dir / "ran").read_text() == "x\n" * 10, "all ran")
-    assert len(keeper.journal()) < 22, "the fault fired"
-    assert not [record for record in keeper.records if record["uid"] == uids[-1]], "not told before it is written"
+    assert keeper.wait_message("held")["reason"].startswith("the journal cannot be written: ")
+    later = [keeper.order(["/bin/sh", "-c", "echo y >> late"]) for _ in range(3)]
+    keeper.send(type="describe", uid=later[-1], request=7)
+    keeper.wait_message("tree", request=7)  # the orders have been taken in, and turns have passed
+    keeper.send(type="describe", uid=later[-1], request=8)
+    keeper.wait_message("tree", request=8)
+    assert len(keeper.journal()) < 20, "the fault fired"
+    assert len([record for record in keeper.records if record["kind"] == "ended"]) < 10, "not told before it is written"
+    assert not (keeper.data_dir / "late").exists()
     resource.prlimit(keeper.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    for uid in uids:
+    for uid in (*uids, *later):
         assert keeper.wait_record("ended", uid)["exit_code"] == 0
-    assert [record["seq"] for record in keeper.journal()] == list(range(1, 23))
+    assert (keeper.data_dir / "late").read_text() == "y\n" * 3
+    assert [record["seq"] for record in keeper.journal()] == list(range(1, 27))
     assert keeper.records == keeper.journal()
+    assert keeper.wait_message("held") == {"type": "held", "reason": None}
 
 
 def test_a_long_data_directory_is_no_trouble(data: Client) -> None:

@@ -8,11 +8,14 @@ of the process; after a power failure no worker lives, so nothing is synced.
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
+from wattle.keeper.ballast import NO_ROOM
 from wattle.keeper.protocol import encode_json
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+RESERVE_BYTES = 256 * 1024  # the ends of some 500 workers
 
 
 class JournalWriter:
@@ -20,11 +23,27 @@ class JournalWriter:
 
     `seq` is the last one on disk, `blocked` says why the newest ones are not (None: all are). A line is
     never torn in the middle of the file: a short write is cut back, or closed with a newline.
+
+    With `reserve_bytes` so many are kept for it ahead of its end, so that what others write cannot take the
+    room of the records to come; `short` says why they could not be. `give_way` is asked to make room on a
+    full disk, and says whether it did.
     """
 
-    def __init__(self, directory: str, keeper_id: str, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        directory: str,
+        keeper_id: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        *,
+        reserve_bytes: int = 0,
+        give_way: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.seq = 0
         self.blocked: OSError | None = None
+        self.short: OSError | None = None
+        self._reserve_bytes = reserve_bytes
+        self._reserved: float = 0
+        self._give_way = give_way
         self._prefix = os.path.join(directory, keeper_id)
         self._segment_bytes = segment_bytes
         self._waiting: list[bytes] = []
@@ -48,16 +67,60 @@ class JournalWriter:
         self._waiting.append(b'{"seq":%d,%b\n' % (seq, rest))
         return seq
 
+    @property
+    def problem(self) -> OSError | None:
+        """Why no further record may come now: those that wait, or the room for the next, are not on disk."""
+        return self.blocked or self.short
+
+    def is_open(self) -> bool:
+        """Can records come; makes the first segment. Nothing may be started while it says no."""
+        if self._descriptor < 0 and self.blocked is None:
+            try:
+                self._open_segment()
+            except OSError as error:
+                self.blocked = error
+            else:
+                self._keep_reserve()
+        return self.blocked is None and self.short is None
+
     def flush(self) -> list[bytes]:
         """Write what waits and return the lines now on disk (without their newline); sets `blocked`."""
+        lines = self._try_to_write()
+        if self._lacks_room() and self._give_way():
+            lines += self._try_to_write()
+        if self._size + self._reserve_bytes > self._reserved and self._descriptor >= 0:
+            self._keep_reserve()
+        return lines
+
+    def _lacks_room(self) -> bool:
+        return self.blocked is not None and self.blocked.errno in NO_ROOM
+
+    def _try_to_write(self) -> list[bytes]:
         self.blocked = None
-        if not self._waiting:
-            return []
         try:
-            return self._write()
+            return self._write() if self._waiting else []
         except OSError as error:
             self.blocked = error
             return []
+
+    def _keep_reserve(self) -> None:
+        """Have at least `reserve_bytes` ahead; twice as many at a time."""
+        if not self._reserve_bytes:
+            return
+        from wattle.keeper.reserve import UNSUPPORTED, reserve  # late: a reader of journals does not need it
+
+        try:
+            reserve(self._descriptor, self._size, 2 * self._reserve_bytes)
+        except OSError as error:
+            if error.errno in UNSUPPORTED:
+                self._reserved = float("inf")
+            elif error.errno in NO_ROOM and self._give_way():
+                self._keep_reserve()
+            else:
+                self.short = error
+            return
+        self._reserved = self._size + 2 * self._reserve_bytes
+        self.short = None
 
     def discard(self, seq: int) -> None:
         """Delete the segments, but the current one, that hold nothing after `seq`."""
@@ -113,9 +176,13 @@ class JournalWriter:
         descriptor = os.open(self._path(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.fchmod(descriptor, 0o600)
         if self._descriptor >= 0:
+            if self._reserve_bytes:
+                with suppress(OSError):  # what was kept ahead of its end is free again
+                    os.ftruncate(self._descriptor, self._size)
             os.close(self._descriptor)
             self._closed.append((self._segment, self.seq))
         self._descriptor, self._segment, self._size, self._torn = descriptor, segment, 0, False
+        self._reserved = 0
 
 
 def read_records(directory: str, after: Mapping[str, int]) -> Iterator[tuple[str, dict]]:

@@ -25,7 +25,6 @@ REAPS_PER_TURN = 256
 GATHER_SECONDS = 0.005
 REPORT_BYTES = 1024 * 1024
 JOURNAL_RETRY_SECONDS = 0.25
-UNWRITTEN_RECORDS = 1000
 ENDED_REMEMBERED = 100_000
 ENDED_REMEMBERED_IMPORTED = 4096
 PEAK_SLACK_KIB = 256  # the kernel's counts are gathered per CPU
@@ -55,6 +54,8 @@ class Keeper:
         self._reported_groups: set[str] = set()
         self._report_due: Timer | None = None
         self._journal_retry: Timer | None = None
+        self._log_problem: str | None = None  # why the next worker's log files cannot be made
+        self._told_problem: str | None = None
         self._messages = {
             "hello": self._hello,
             "environment": self._environment,
@@ -100,6 +101,7 @@ class Keeper:
         connection.has_said_hello = True
         self._write_journal()
         self._drop_reports()
+        self._told_problem = None
         connection.tell(
             {
                 "type": "hello",
@@ -165,11 +167,15 @@ class Keeper:
     # ---- starting
 
     def fill_slots(self) -> bool:
-        """Spawn what may run now, a bounded number; True if there may be more."""
-        if not self._queue or self._journal.unwritten > UNWRITTEN_RECORDS:
+        """Spawn what may run now, a bounded number; True if there may be more. Nothing while the disk takes
+        neither records nor logs: what could not be written down is not begun."""
+        if not self._queue or self._log_problem is not None:
+            return False
+        if not self._journal.is_open():
+            self._retry_journal_later()
             return False
         spawned = 0
-        while spawned < SPAWNS_PER_TURN and (order := self._queue.take()) is not None:
+        while spawned < SPAWNS_PER_TURN and self._log_problem is None and (order := self._queue.take()) is not None:
             self._spawn(order)
             spawned += 1
         if spawned:
@@ -180,7 +186,10 @@ class Keeper:
         at, started = _wall_us(), _monotonic_us()
         outcome = self._spawner.spawn(order)
         if isinstance(outcome, Refusal):
-            self._refused(order, at, outcome)
+            if outcome.waits:
+                self._wait_for_logs(order, outcome.reason)
+            else:
+                self._refused(order, at, outcome)
             return
         worker = Worker(order.uid, order.identity, order.group, order.takes_slot, order.stop)
         worker.pid = outcome
@@ -189,6 +198,14 @@ class Keeper:
         _identify(worker)
         self._begin(worker, order.timeout_seconds)
         self._record_start(worker)
+
+    def _wait_for_logs(self, order: Order, why: str) -> None:
+        self._queue.put_back(order)
+        self._log_problem = why
+        self.timers.arm(time.monotonic() + JOURNAL_RETRY_SECONDS, self._try_logs_again)
+
+    def _try_logs_again(self) -> None:
+        self._log_problem = None
 
     def _refused(self, order: Order, at: int, refusal: Refusal) -> None:
         self._record_end(order.uid, order.group, records.refused(order, at, refusal))
@@ -369,6 +386,8 @@ class Keeper:
         """
         if self._journal.unwritten:
             self._write_journal()
+        if self._log_problem is not None or self._journal.problem is not None or self._told_problem is not None:
+            self._tell_problem()
         if self.daemon is None:
             self._drop_reports()
         elif self._reports:
@@ -377,12 +396,24 @@ class Keeper:
             elif self._report_due is None:
                 self._report_due = self.timers.arm(time.monotonic() + GATHER_SECONDS, self._send_reports)
 
+    def _tell_problem(self) -> None:
+        """Tell the daemon why nothing is started, or (None) that this is over; once each."""
+        error = self._journal.problem
+        words = f"the journal cannot be written: {error.strerror}" if error is not None else self._log_problem
+        if self.daemon is not None and words != self._told_problem:
+            self._told_problem = words
+            self.daemon.tell({"type": "held", "reason": words})
+
     def _is_urgent(self) -> bool:
         return any(not self._queue.waits_in(group) for group in self._reported_groups)
 
     def _write_journal(self) -> None:
         self._reports += self._journal.flush()
-        if self._journal.blocked is not None and self._journal_retry is None:
+        if self._journal.problem is not None:
+            self._retry_journal_later()
+
+    def _retry_journal_later(self) -> None:
+        if self._journal_retry is None:
             self._journal_retry = self.timers.arm(time.monotonic() + JOURNAL_RETRY_SECONDS, self._retry_journal)
 
     def _retry_journal(self) -> None:

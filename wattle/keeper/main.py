@@ -18,9 +18,12 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 
+from wattle.keeper import ballast
 from wattle.keeper.connection import Connection
-from wattle.keeper.journal import JournalWriter
+from wattle.keeper.journal import RESERVE_BYTES, JournalWriter
 from wattle.keeper.keeper import Keeper
 from wattle.keeper.place import JOURNAL, LOCK, open_directory, socket_address
 from wattle.keeper.poller import READ, Poller
@@ -152,7 +155,9 @@ def main(arguments: list[str]) -> None:
     keeper_id = new_keeper_id()
     listener = _listen(directory)
     log(f"keeper {keeper_id} serves {data_dir}")
-    keeper = Keeper(keeper_id, JournalWriter(journal_dir, keeper_id), poller)
+    give_way = partial(ballast.give_up, data_dir)
+    journal = JournalWriter(journal_dir, keeper_id, reserve_bytes=RESERVE_BYTES, give_way=give_way)
+    keeper = Keeper(keeper_id, journal, poller)
     loop = Loop(keeper, poller, listener, signals, float(options.get("--linger-seconds", LINGER_SECONDS)))
     gc.collect()
     gc.freeze()
@@ -172,7 +177,8 @@ def new_keeper_id() -> str:
 
 def log(message: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    os.write(2, f"{stamp} keeper[{os.getpid()}] {message}\n".encode("utf-8", "surrogateescape"))
+    with suppress(OSError):  # on a full disk the log is the least that is lost
+        os.write(2, f"{stamp} keeper[{os.getpid()}] {message}\n".encode("utf-8", "surrogateescape"))
 
 
 def _close_inherited() -> None:
@@ -196,8 +202,9 @@ def _lock(data_dir: str) -> int | None:
                 return None
             time.sleep(0.02)
             continue
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
+        with suppress(OSError):  # the pid is for people; a full disk does not take it
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, b"%d\n" % os.getpid())
         return descriptor
 
 

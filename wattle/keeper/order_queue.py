@@ -40,6 +40,7 @@ class OrderQueue:
         self._live: set[str] = set()
         self._turns: deque[str] = deque()
         self._arrivals = 0
+        self._returns = 0
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -61,10 +62,18 @@ class OrderQueue:
         self._forget_if_idle(group)
 
     def add(self, order: Order) -> None:
-        group = self._group(order.group)
         self._arrivals += 1
+        self._push(order, self._arrivals)
+
+    def put_back(self, order: Order) -> None:
+        """It was taken and could not be started yet: it is the first of its priority again."""
+        self._returns += 1
+        self._push(order, -self._returns)
+
+    def _push(self, order: Order, place: int) -> None:
+        group = self._group(order.group)
         heap = group.waiting if order.takes_slot else group.bypass
-        heapq.heappush(heap, (-order.priority, self._arrivals, order))
+        heapq.heappush(heap, (-order.priority, place, order))
         self._orders[order.uid] = order
         self._offer(order.group)
 

@@ -9,7 +9,9 @@ import os
 import signal
 import stat
 import time
+from contextlib import suppress
 
+from wattle.keeper.ballast import NO_ROOM, UNWRITABLE
 from wattle.keeper.worker import Order
 
 SHELL = "/bin/sh"
@@ -21,14 +23,16 @@ _STDIN = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
 
 
 class Refusal:
-    """Why an order did not become a process. `retryable`: the same order may succeed later."""
+    """Why an order did not become a process. `retryable`: the same order may succeed later. `waits`: it is no
+    end of the order, which is tried again when Wattle's own disk takes its logs."""
 
-    __slots__ = ("code", "reason", "retryable")
+    __slots__ = ("code", "reason", "retryable", "waits")
 
-    def __init__(self, code: str, reason: str, retryable: bool = False) -> None:
+    def __init__(self, code: str, reason: str, retryable: bool = False, waits: bool = False) -> None:
         self.code = code
         self.reason = reason
         self.retryable = retryable
+        self.waits = waits
 
 
 class Spawner:
@@ -165,6 +169,8 @@ _BY_ERRNO = {
 def refusal_of(order: Order, path: str, error: OSError) -> Refusal:
     """Put in words why the spawn of `path` for the order failed; asked in the order's own directory."""
     name = order.argv[0]
+    if error.errno in NO_ROOM:
+        return _log_waits(order, order.stdout, error)  # nothing else of a spawn needs room
     return _machine_refusal(name, error) or _log_refusal(order) or _command_refusal(name, path, error)
 
 
@@ -180,10 +186,21 @@ def _log_refusal(order: Order) -> Refusal | None:
         try:
             os.close(os.open(log, _LOG_FLAGS | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if error.errno in UNWRITABLE:
+                return _log_waits(order, log, error)
             words = f"log file {log} cannot be opened: {_words(error)}"
-            return _machine_refusal(order.argv[0], error) or Refusal("log_unwritable", words, full)
+            return _machine_refusal(order.argv[0], error) or Refusal("log_unwritable", words)
     return None
+
+
+def _log_waits(order: Order, log: str, error: OSError) -> Refusal:
+    """Nothing was executed, so no log may stay: that one exists says that its attempt may have been started."""
+    for path in (order.stdout, order.stderr):
+        with suppress(OSError):
+            if os.stat(path).st_size == 0:
+                os.unlink(path)
+    words = f"log file {log} cannot be opened: {_words(error)}"
+    return Refusal("log_unwritable", words, retryable=True, waits=True)
 
 
 def _command_refusal(name: str, path: str, error: OSError) -> Refusal:
