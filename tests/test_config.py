@@ -151,6 +151,8 @@ def test_lists_come_from_every_source(home):
     "flags, environ, said",
     [
         ({"max_processes": "many"}, {}, ("max_processes", "'many'", "--max-processes")),
+        ({"ballast_bytes": "-1"}, {}, ("ballast_bytes", "'-1'", "--ballast-bytes", "bytes")),
+        ({}, {"WATTLE_BALLAST_BYTES": "1M"}, ("ballast_bytes", "'1M'", "WATTLE_BALLAST_BYTES")),
         ({}, {"WATTLE_MAX_PROCESSES": "0"}, ("max_processes", "'0'", "WATTLE_MAX_PROCESSES")),
         ({}, {"WATTLE_LISTEN": "nowhere"}, ("listen", "'nowhere'", "WATTLE_LISTEN", "HOST:PORT")),
         ({"lang": "fr"}, {}, ("lang", "'fr'", "--lang", "en, zh")),
@@ -214,3 +216,9 @@ def test_listening_beyond_this_machine_needs_insecure(home, listen, is_exposed):
     else:
         check_exposure(config)
     check_exposure(load_config({"listen": (listen,), "insecure": True}, {"HOME": home}, "/"))
+
+
+@pytest.mark.parametrize("given, wanted", [(None, 1024 * 1024), ("0", 0), ("4096", 4096)])
+def test_the_ballast_has_a_size_or_is_none(given: str | None, wanted: int) -> None:
+    environ = {"XDG_STATE_HOME": "/tmp", "XDG_CONFIG_HOME": "/nowhere"}
+    assert load_config({"ballast_bytes": given}, environ, "/").ballast_bytes == wanted

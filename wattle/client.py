@@ -273,6 +273,14 @@ class Client:
     def health(self) -> Json:
         return self._call("GET", "/healthz")
 
+    def why_not_ready(self) -> str | None:
+        """Why the server cannot run workflows now, None where it can."""
+        try:
+            self._call("GET", "/readyz")
+        except WattleError as error:
+            return error.message.removeprefix("Not ready: ") if error.code == "NOT_READY" else None
+        return None
+
     def down(self) -> str:
         """Cancel all active runs and end the server; answers when every worker is gone."""
         return self._patiently("POST", "/api/down")

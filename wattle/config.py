@@ -68,6 +68,7 @@ class Config:
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     max_processes: int = 256
+    ballast_bytes: int = 1024 * 1024
     insecure: bool = False
     lang: str = "en"
     stop_workers: bool = False
@@ -189,6 +190,17 @@ def _count(value: Any) -> int:
     return number
 
 
+def _size(value: Any) -> int:
+    """A whole number of bytes, or none at all."""
+    try:
+        number = int(value, 10) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 2**40:
+        raise ValueError("expected a whole number of bytes between 0 and 1099511627776")
+    return number
+
+
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -217,6 +229,7 @@ SETTINGS = (
     Setting("allow_hosts", "--allow-host", "WATTLE_ALLOW_HOSTS", _texts),
     Setting("allow_origins", "--allow-origin", "WATTLE_ALLOW_ORIGINS", _texts),
     Setting("max_processes", "--max-processes", "WATTLE_MAX_PROCESSES", _count),
+    Setting("ballast_bytes", "--ballast-bytes", "WATTLE_BALLAST_BYTES", _size),
     Setting("insecure", "--insecure", "WATTLE_INSECURE", _switch),
     Setting("lang", "--lang", "WATTLE_LANG", _language),
     Setting("stop_workers", "--stop-workers", "WATTLE_STOP_WORKERS", _switch),

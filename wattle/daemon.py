@@ -12,16 +12,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from wattle.config import Config, check_exposure
 from wattle.definition.paths import Context
-from wattle.errors import Refused
+from wattle.errors import OutOfSpace, Refused
 from wattle.service.changing import Changing
 from wattle.service.definitions import Definitions
 from wattle.service.reading import Reading
-from wattle.store.database import Reader, open_writer
+from wattle.store.database import Reader, Writer, open_writer
 from wattle.store.queries import Queries
 from wattle.store.records import Records
 from wattle.supervisor.files import make_launcher
@@ -31,6 +32,7 @@ from wattle.supervisor.loop import Supervisor
 from wattle.supervisor.orders import base_environment
 from wattle.supervisor.recovery import Recovery
 from wattle.supervisor.runs import Places
+from wattle.supervisor.space import Space
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +82,21 @@ class Daemon:
 
         config = self._config
         launcher_dir = os.path.join(config.data_dir, "bin")
-        make_launcher(launcher_dir, sys.executable)
+        self._space = Space(config.data_dir, config.ballast_bytes)
+        try:
+            make_launcher(launcher_dir, sys.executable)
+        except OSError as error:
+            raise _unusable(config.data_dir, error) from error
         database = os.path.join(config.data_dir, DATABASE)
-        self._writer = open_writer(database)
+        self._writer = self._open_writer(database)
         self._reader = Reader(database)
         queries = Queries(self._reader)
         definitions = Definitions(queries)
         self._pump = Pump()
         places = Places(config.data_dir, launcher_dir)
-        self._supervisor = Supervisor(Records(self._writer), queries, places, on_commit=self._pump.notify)
+        self._supervisor = Supervisor(
+            Records(self._writer), queries, places, space=self._space, on_commit=self._pump.notify
+        )
         environment = base_environment(os.environ, launcher_dir)
         self._recovery = Recovery(
             self._supervisor,
@@ -101,12 +109,22 @@ class Daemon:
             definitions.load,
         )
         checks = {
-            "store": lambda: queries.last_event_id() >= 0,
+            "store": lambda: self._store_answers(queries),
+            "disk": self._space.check,
             "loop": self._supervisor.is_turning,
             "keeper": lambda: self._supervisor.link is not None,
         }
         self.reading = Reading(queries, definitions, config.data_dir, checks)
         self.changing = Changing(self._supervisor, queries, definitions, context(config), on_down=self._when_down)
+
+    def _open_writer(self, database: str) -> Writer:
+        """On a full disk with the room of the ballast: SQLite needs some even to open what is there."""
+        try:
+            return open_writer(database)
+        except OutOfSpace:
+            if not self._space.give_up_ballast():
+                raise
+            return open_writer(database)
 
     def _boot(self) -> None:
         become_subreaper()
@@ -115,6 +133,10 @@ class Daemon:
         except (KeeperGone, OSError) as error:
             log = os.path.join(self._config.data_dir, "keeper.log")
             raise Refused("KEEPER_UNAVAILABLE", f"The keeper cannot be started: {error}; see {log}") from error
+
+    def _store_answers(self, queries: Queries) -> bool:
+        self._space.require_store()
+        return queries.last_event_id() >= 0
 
     def _open_sockets(self) -> None:
         self._sockets.append(unix_socket(self._config.data_dir))
@@ -177,7 +199,7 @@ class Daemon:
     def _on_signal(self, number: int, _: Any) -> None:
         if self._signalled is None and self._down_at_end:
             self._signalled = number
-            self.changing.down()
+            self.down()
             return
         self._signalled = self._signalled or number
         self.request_end()
@@ -185,6 +207,17 @@ class Daemon:
     def _when_down(self) -> None:
         """Everything has ended on purpose: the keeper may go at once, and so may we."""
         self._supervisor.end(with_keeper=True)
+
+    def down(self) -> "Future[Any]":
+        """End all runs, then the loop; where they cannot be ended, the loop ends and leaves them."""
+        future = self.changing.down()
+        future.add_done_callback(self._end_without_down)
+        return future
+
+    def _end_without_down(self, future: "Future[Any]") -> None:
+        if (error := future.exception()) is not None:
+            logger.error("what runs could not be ended, and goes on: %s", error)
+            self.request_end()
 
     def _drain(self) -> None:
         """Let answers that are being written arrive, for a second at most."""
@@ -238,8 +271,9 @@ def down_without_daemon(config: Config) -> str:
     daemon = Daemon(config, listen=False)
     daemon.start()
     runs, workers = daemon.active_summary()
-    daemon.changing.down()
+    ended = daemon.down()
     daemon.run()
+    ended.result(0)
     return f"stopped: {_count(runs, 'run')}, {_count(workers, 'live worker')}" if runs or workers else "nothing runs"
 
 
@@ -258,13 +292,20 @@ def make_data_dir(path: str) -> None:
         for name in ("logs", "journal", "work"):
             os.makedirs(os.path.join(path, name), mode=0o700, exist_ok=True)
     except OSError as error:
-        raise Refused("DATA_DIR_UNUSABLE", f"The data directory {path} cannot be used: {error.strerror}") from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: str, error: OSError) -> Refused:
+    return Refused("DATA_DIR_UNUSABLE", f"The data directory {path} cannot be used: {error.strerror}")
 
 
 def lock(data_dir: str) -> int:
     """The data directory's lock: one daemon at a time. It goes with this process, and with no other."""
     path = os.path.join(data_dir, "daemon.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(data_dir, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -272,8 +313,10 @@ def lock(data_dir: str) -> int:
         os.close(descriptor)
         message = f"Another daemon (pid {holder}) holds the data directory {data_dir}; use it, or end it first"
         raise Refused("DATA_DIR_LOCKED", message) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    mine = f"{os.getpid()}\n".encode()
+    with suppress(OSError):  # for people; written over the last one's, which needs no room
+        os.pwrite(descriptor, mine, 0)
+        os.ftruncate(descriptor, len(mine))
     return descriptor
 
 

@@ -69,6 +69,10 @@ class Unavailable(WattleError):
     """It cannot be done now: try again later."""
 
 
+class OutOfSpace(Unavailable):
+    """The disk is full: free some of it; Wattle goes on by itself."""
+
+
 class Refused(WattleError):
     """Wattle itself will not start so (locked, newer schema, port in use): the message says the remedy."""
 

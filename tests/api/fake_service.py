@@ -150,8 +150,8 @@ class FakeService:
         directory = f"{self.workflow(workflow).working_dir}/{worker}"
         return f"{directory}/stdout.log", f"{directory}/stderr.log"
 
-    def ready(self) -> dict[str, bool]:
-        return self.checks
+    def ready(self) -> dict[str, str | None]:
+        return {name: None if passed else f"{name} does not answer" for name, passed in self.checks.items()}
 
     def active_summary(self) -> tuple[int, int]:
         return sum(view.active for view in self.workflows()), 0

@@ -16,7 +16,7 @@ from waitress.server import create_server
 from wattle.api import guard
 from wattle.api.app import create_app
 from wattle.api.pump import Pump
-from wattle.errors import Unavailable
+from wattle.errors import OutOfSpace, Unavailable
 from wattle.service.views import LogState
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -93,6 +93,7 @@ def test_ten_stops_wait_on_one_thread_and_are_all_answered(service: FakeService,
     "error, status, code",
     [
         (Unavailable("STOP_INCOMPLETE", "these do not die: 4711"), 503, "STOP_INCOMPLETE"),
+        (OutOfSpace("INSUFFICIENT_STORAGE", "the disk is full"), 507, "INSUFFICIENT_STORAGE"),
         (ZeroDivisionError("secret"), 500, "INTERNAL_ERROR"),
     ],
 )
@@ -109,7 +110,7 @@ def test_an_error_that_comes_later_is_in_the_envelope_and_in_the_callers_languag
         answered, headers, body = stop.result()
     assert (answered, json.loads(body)["error"]["code"]) == (status, code)
     assert b"secret" not in body
-    assert ("retry-after" in headers) is (status == 503)
+    assert ("retry-after" in headers) is (status in (503, 507))
 
 
 def test_a_long_poll_is_answered_by_the_event_that_comes(service: FakeService, pump: Pump, call: Call) -> None:

@@ -298,7 +298,7 @@ def test_a_full_disk_loses_the_transaction_only_and_recovers_alone(store: Store)
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Unavailable, match="full") as full, store.records.transaction():
         store.records.put_attempts([attempt(run, f"u{n}", n, reason="x" * 500) for n in range(100)])
-    assert full.value.code == "STORE_UNAVAILABLE"
+    assert full.value.code == "INSUFFICIENT_STORAGE"
     assert store.queries.attempts(run.id) == []
     assert store.queries.run(run.id) == run
 

@@ -25,9 +25,10 @@ STATUSES: Mapping[type[errors.WattleError], int] = {
     errors.UnsupportedMedia: 415,
     errors.Invalid: 422,
     errors.Unavailable: 503,
+    errors.OutOfSpace: 507,
     errors.Refused: 503,
 }
-RETRY_AFTER_SECONDS = 2  # said with every 503
+RETRY_AFTER_SECONDS = 2  # said with every 503 and 507
 
 _HTTP_CODES = {
     400: "BAD_REQUEST",
@@ -50,7 +51,7 @@ def status_of(error: errors.WattleError) -> int:
 
 
 def headers_of(error: errors.WattleError) -> dict[str, str]:
-    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if status_of(error) == 503 else {}
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if status_of(error) in (503, 507) else {}
 
 
 def internal_error(what: str, error: BaseException) -> errors.WattleError:

@@ -35,11 +35,11 @@ def is_alive() -> Response:
 @blueprint.get("/readyz")
 def is_ready() -> Response:
     """Whether it can run workflows now; 503 where a check fails."""
-    checks = dict(rooms().reading.ready())
-    failed = [name for name, passed in checks.items() if not passed]
+    reasons = rooms().reading.ready()
+    checks = {name: reason is None for name, reason in reasons.items()}
+    failed = dict.fromkeys(reason for reason in reasons.values() if reason is not None)  # each reason once
     if failed:
-        message = f"Not ready: {', '.join(failed)} does not answer"
-        return respond(errors.Unavailable("NOT_READY", message), checks=checks)
+        return respond(errors.Unavailable("NOT_READY", f"Not ready: {'; '.join(failed)}"), checks=checks)
     return success({"status": "ready", "checks": checks})
 
 

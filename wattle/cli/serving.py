@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,7 @@ PATIENCE_SECONDS = 30.0
 @setting("--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Host name to answer to; repeatable.")
 @setting("--allow-origin", "allow_origins", multiple=True, metavar="URL", help="Origin that may call; repeatable.")
 @setting("--max-processes", "max_processes", metavar="N", help="Processes at a time, in all [256].")
+@setting("--ballast-bytes", "ballast_bytes", metavar="N", help="Kept for the moment when the disk is full [1 MiB].")
 @setting("--insecure", "insecure", is_flag=True, help="Let other machines run commands here.")
 @setting("--stop-workers", "stop_workers", is_flag=True, help="On SIGTERM end the workers too.")
 @shared_options
@@ -42,10 +44,12 @@ def serve_verb(session: Session) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     daemon = Daemon(config, listen=True)
     daemon.start()
-    session.note(f"listening on {', '.join([*daemon.addresses, config.socket_path])}")
-    session.note(f"data directory {config.data_dir}; Ctrl-C ends the server and leaves workers running")
+    with suppress(OSError):  # the disk that its words go to may be the one that is full
+        session.note(f"listening on {', '.join([*daemon.addresses, config.socket_path])}")
+        session.note(f"data directory {config.data_dir}; Ctrl-C ends the server and leaves workers running")
     ended_by = daemon.run()
-    session.note(farewell(daemon))
+    with suppress(OSError):
+        session.note(farewell(daemon))
     return Exit.INTERRUPTED if ended_by == signal.SIGINT else Exit.DONE
 
 

@@ -38,6 +38,9 @@ def status_verb(session: Session, target: Target | None, as_json: bool) -> None:
             shown = workflow_status(client, target.workflow)
         else:
             shown = worker_status(client, target.workflow, target.worker)
+        trouble = client.why_not_ready()
+    if trouble is not None:
+        session.note(f"the server is not ready: {trouble}")
     if as_json:
         session.out.json(shown)
     elif target is None:

@@ -128,9 +128,10 @@ class Changing:
         )
 
     def down(self) -> "Future[StopView]":
-        """Cancel all active runs; nothing is started any more, and `on_down` is called once all have ended."""
+        """Cancel all active runs; nothing is started any more, and `on_down` is called once all have ended. Where
+        that cannot be written down, Wattle does not end."""
         future = self._supervisor.call_until_done(lambda commands, done: commands.down(done))
-        future.add_done_callback(lambda _: self._on_down())
+        future.add_done_callback(lambda ended: self._on_down() if ended.exception() is None else None)
         return future
 
     # --- workers

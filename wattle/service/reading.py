@@ -174,14 +174,14 @@ class Reading:
 
     # --- the server
 
-    def ready(self) -> dict[str, bool]:
-        """The readiness checks; each is asked for at most a few milliseconds."""
-        results: dict[str, bool] = {}
+    def ready(self) -> dict[str, str | None]:
+        """The readiness checks: why each fails, None where it passes. Asked for at most a second."""
+        results: dict[str, str | None] = {}
         for name, check in self._checks.items():
             try:
-                results[name] = check()
-            except WattleError:
-                results[name] = False
+                results[name] = None if check() else f"{name} does not answer"
+            except WattleError as error:
+                results[name] = error.message
         return results
 
     def active_summary(self) -> tuple[int, int]:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Protocol
 from weakref import WeakSet
 
-from wattle.errors import Refused, Unavailable, WattleError
+from wattle.errors import OutOfSpace, Refused, Unavailable, WattleError
 from wattle.store import migrations
 
 BUSY_TIMEOUT_SECONDS = 5.0
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 CHECKPOINT_PAGES = 8000  # 32 MB: a checkpoint holds up the one thread that writes
 CHECK_SECONDS = 1.0
+NO_ROOM_BYTES = 128 * 1024  # with less, an I/O error is taken for want of room: shared memory has no error of its own
 
 _FOR_NOW = {
     sqlite3.SQLITE_FULL,
@@ -35,6 +36,7 @@ _FOR_NOW = {
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL,
 }
+_FOR_WANT_OF_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _FOR_GOOD = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -119,7 +121,7 @@ def open_writer(path: Path | str) -> Writer:
     """Open the database for writing: create it (0600) where there is none, else check it, then migrate it.
 
     Refused: STORE_CORRUPT, SCHEMA_NEWER (the file is then untouched), STORE_UNREADABLE, SQLITE_OLDER.
-    Unavailable: no room, or locked. Whether another daemon holds the directory is for the caller to know.
+    OutOfSpace, or Unavailable: locked. Whether another daemon holds the directory is for the caller to know.
     """
     path = Path(path).absolute()
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -143,7 +145,7 @@ def open_writer(path: Path | str) -> Writer:
 
 @contextmanager
 def meaning(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours: Unavailable (full, locked, I/O) or Refused (corrupt). Others pass."""
+    """Turn SQLite's errors into ours: OutOfSpace, Unavailable (locked, I/O) or Refused (corrupt). Others pass."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -157,9 +159,24 @@ def _meaning(error: sqlite3.DatabaseError, path: Path) -> WattleError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FOR_GOOD:
         return _corrupt(path, str(error))
+    if code == sqlite3.SQLITE_FULL or (code in _FOR_WANT_OF_ROOM and _free_bytes(path) < NO_ROOM_BYTES):
+        return no_room(path.parent)
     if code in _FOR_NOW:
         return Unavailable("STORE_UNAVAILABLE", f"The database {path} cannot be used now: {error}")
     return None
+
+
+def no_room(directory: Path | str) -> OutOfSpace:
+    message = f"The disk of {directory} is full; free some of it, and Wattle goes on by itself"
+    return OutOfSpace("INSUFFICIENT_STORAGE", message)
+
+
+def _free_bytes(path: Path) -> float:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return float("inf")
+    return found.f_bavail * found.f_frsize
 
 
 def _corrupt(path: Path, what: str) -> Refused:

@@ -76,7 +76,7 @@ class Records:
     def transaction(self) -> Iterator[None]:
         """Everything inside is durable when this returns, or none of it is when it raises. Does not nest.
 
-        Unavailable (STORE_UNAVAILABLE): no room, locked, I/O error. Refused (STORE_CORRUPT).
+        OutOfSpace; Unavailable (STORE_UNAVAILABLE): locked, I/O error. Refused (STORE_CORRUPT).
         """
         with meaning(self._path):
             self._connection.execute("BEGIN IMMEDIATE")

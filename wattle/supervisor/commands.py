@@ -140,8 +140,12 @@ class Commands:
                 self._records.delete_workflow(state.workflow.id, at)
                 self._ledger.event(at, name, "workflow.deleted", None, {})
 
-            self._commit(write)
-            done(view)
+            try:
+                self._commit(write)
+            except WattleError as error:
+                done(error)
+            else:
+                done(view)
 
         self._when_ended(active, "deleted by force", delete)
 
@@ -156,8 +160,12 @@ class Commands:
             except (StaleDefinition, WattleError):
                 done(Conflict("WORKFLOW_CHANGED", f"Workflow '{name}' was changed meanwhile; delete again"))
                 return
-            self._add_version(now, rest.version, f"{name}/{worker}", "worker.deleted")
-            done(view)
+            try:
+                self._add_version(now, rest.version, f"{name}/{worker}", "worker.deleted")
+            except WattleError as error:
+                done(error)
+            else:
+                done(view)
 
         if running is None:
             delete(StopView(""))
@@ -298,6 +306,7 @@ class Commands:
             raise Conflict("WORKER_QUEUED", f"Worker '{subject}' will start by itself: {waits}; force it to start now")
         if not force:
             self._check_inputs(run, live)
+        self._commit(_nothing)  # raises where nothing new may be begun
         if live.state in (State.QUEUED, State.RETRYING, State.RECALLED):
             self._runs.apply(run, live, event)
             self._ledger.urgent = True
@@ -448,6 +457,10 @@ class Commands:
             self._ledger.event(at, subject, event, None, {"digest": version.digest})
 
         self._commit(write)
+
+
+def _nothing() -> None:
+    """A commit of what has been gathered, and of nothing else."""
 
 
 def as_run(workflow: Workflow, row: RunRow) -> Workflow:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from wattle.definition.model import Worker, Workflow
+from wattle.keeper.ballast import UNWRITABLE
 from wattle.logs.files import LogFiles
 from wattle.logs.links import ensure_links
 from wattle.logs.read import last_line
@@ -36,12 +37,14 @@ CaptureLookup = Callable[[str], CaptureRow | None]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`unusable` is {directory: why it could not be made}, `unread` {env_file: why it could not be read}."""
+    """`unusable` is {directory: why it could not be made}, `unread` {env_file: why it could not be read}. With
+    `waits` it is all to be tried again: the disk of the data directory does not take what is Wattle's own."""
 
     run_id: int
     unusable: dict[str, str]
     env_files: EnvFiles = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,13 @@ def prepare(
 ) -> Prepared:
     """Make what workers need: their directories, their WATTLE_IO_FILEs; and read their env_files."""
     unusable: dict[str, str] = {}
+    waits = False
     for directory in (log_dir, *directories):
         try:
             os.makedirs(directory, mode=0o700 if directory == log_dir else 0o777, exist_ok=True)
         except OSError as error:
             unusable[directory] = error.strerror or str(error)
+            waits = waits or (error.errno in UNWRITABLE and directory.startswith(f"{data_dir}/"))
     for worker in workers:
         if needs_io_file(workflow, worker):
             path = io_path(data_dir, run_id, worker)
@@ -135,13 +140,14 @@ def prepare(
                 write_io_file(path, workflow, worker)
             except OSError as error:
                 unusable[path] = error.strerror or str(error)
+                waits = waits or error.errno in UNWRITABLE
     env_files, unread = {}, {}
     for path in env_files_of(workflow, workers):
         try:
             env_files[path] = read_env_file(path)
         except ValueError as reason:
             unread[path] = str(reason)
-    return Prepared(run_id, unusable, env_files, unread)
+    return Prepared(run_id, unusable, env_files, unread, waits)
 
 
 def look_at_outputs(subject: Subject, captured: CaptureLookup, again: bool = False) -> OutputsSeen:
@@ -295,7 +301,18 @@ def _copy(subject: Subject, target: str) -> tuple[CaptureRow, bool]:
     system without such attributes needs the copy's identity committed first, of a copy that is on disk.
     """
     temporary = f"{target}.wattle-{subject.uid[-12:]}"
-    source = os.open(subject.files.stdout, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found, is_marked = _fill(temporary, subject.files.stdout, target)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    row = CaptureRow(target, subject.uid, temporary, found.st_size, found.st_mtime_ns, found.st_ino, "copied")
+    return row, is_marked
+
+
+def _fill(temporary: str, log: str, target: str) -> tuple[os.stat_result, bool]:
+    source = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
     try:
         copy = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
@@ -308,8 +325,7 @@ def _copy(subject: Subject, target: str) -> tuple[CaptureRow, bool]:
             os.close(copy)  # where a network file system says that its disk is full
     finally:
         os.close(source)
-    row = CaptureRow(target, subject.uid, temporary, found.st_size, found.st_mtime_ns, found.st_ino, "copied")
-    return row, is_marked
+    return found, is_marked
 
 
 def _copy_all(source: int, copy: int) -> None:

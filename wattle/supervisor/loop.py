@@ -8,12 +8,13 @@ import logging
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from wattle.errors import Conflict, Unavailable, WattleError
+from wattle.errors import Conflict, OutOfSpace, Refused, Unavailable, WattleError
 from wattle.store.queries import Queries
 from wattle.store.records import Records
 from wattle.supervisor import files, looks
@@ -24,6 +25,7 @@ from wattle.supervisor.keepers import Link
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.runs import Places, Runs
+from wattle.supervisor.space import LOOK_SECONDS, Space
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,9 +47,11 @@ class Supervisor:
         places: Places,
         clock: Clock | None = None,
         *,
+        space: Space | None = None,
         on_commit: Callable[[], None] = lambda: None,
     ) -> None:
         self._records = records
+        self.space = space or Space(places.data_dir)
         self.clock = clock or Clock()
         self._timers = Timers()
         self.outbox = Outbox()
@@ -70,6 +74,9 @@ class Supervisor:
         self._watches_unsent = False
         self._store_broken_until = 0.0
         self._sealed_afterwards: list[Callable[[], None]] = []
+        self._unwritten: list[Future[Any]] = []  # of wishes that were taken in and are not on disk yet
+        self._waiting: list[Future[Any]] = []  # of wishes that take time
+        self._space_due = 0.0
 
     # --- from other threads
 
@@ -79,14 +86,16 @@ class Supervisor:
 
         def turn() -> None:
             try:
-                answer = wish(self.commands)
+                self.space.require_store()
+                with self._taking_in(future):
+                    answer = wish(self.commands)
             except (WattleError, StaleDefinition) as error:
                 future.set_exception(error)
             except Exception as error:  # the loop must survive a bug in one wish
                 logger.exception("a call failed")
                 future.set_exception(error)
             else:
-                self.outbox.answer(lambda: future.set_result(answer))
+                self.outbox.answer(lambda: _give(future, answer))
 
         self.post(turn)
         return future
@@ -96,15 +105,12 @@ class Supervisor:
         future: Future[Any] = Future()
 
         def done(answer: Any) -> None:
-            if future.done():
-                return
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            _give(future, answer)
 
         def turn() -> None:
             try:
+                self._require_store()
+                self._waiting.append(future)
                 wish(self.commands, lambda answer: self.outbox.answer(lambda: done(answer)))
             except WattleError as error:
                 done(error)
@@ -118,9 +124,11 @@ class Supervisor:
         return future
 
     def is_turning(self, within_seconds: float = 1.0) -> bool:
-        """Does the loop answer. Any thread but its own."""
+        """Does the loop answer, whatever the store does. Any thread but its own."""
+        turned: Future[bool] = Future()
+        self.post(lambda: turned.set_result(True))
         try:
-            return self.call(lambda _: True).result(within_seconds)
+            return turned.result(within_seconds)
         except TimeoutError:
             return False
 
@@ -143,6 +151,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Turn after turn, until `end`."""
+        self._look_at_space()
         while not self._ending:
             self.turn()
         self._flush()
@@ -234,6 +243,8 @@ class Supervisor:
                 self.runs.gone(frame["uid"])
             case "stuck":
                 self._stuck(frame["uid"], frame["pids"])
+            case "held":
+                self.space.keeper_says(frame["reason"])
 
     def take_record(self, keeper_id: str, record: Mapping[str, Any]) -> None:
         """Import one record of a keeper's journal, once."""
@@ -272,43 +283,87 @@ class Supervisor:
             self._submit(partial(files.sync, ledger.seal(self.clock.monotonic())))
             return
         try:
-            if ledger.writes_all:
-                self.commit(None)
-            else:
-                self._commit_sealed()
-        except Unavailable as error:
-            logger.error("the store cannot be written, what happened is kept in memory: %s", error)
+            self.commit(None)
+        except (Unavailable, Refused) as error:
+            self.space.store_failed(error)
             self._store_broken_until = self.clock.monotonic() + STORE_RETRY_SECONDS
+            self._refuse_unwritten(error)
 
     def commit(self, extra: Callable[[], T] | None) -> T | None:
         """Write `extra` and all gathered facts in one transaction. Raises Unavailable; then nothing was written,
-        the facts stay gathered, and what `extra` gathered is dropped."""
+        the facts stay gathered, and what `extra` gathered is dropped.
+
+        On a full disk the ballast is given up for the facts, not for `extra`, which is always a user's wish.
+        """
         if extra is None and self.ledger.is_empty:
             return None
-        mark = self.ledger.mark()
+        if extra is not None:
+            self.space.require()
+        try:
+            return self._commit(extra)
+        except OutOfSpace:
+            self.space.fills()
+            self._look_at_space_in(LOOK_SECONDS)
+            if extra is not None or not self.space.give_up_ballast():
+                raise
+            return self._commit(extra)
+
+    def _commit(self, extra: Callable[[], T] | None) -> T | None:
+        ledger = self.ledger
+        everything = extra is not None or ledger.writes_all
+        mark = ledger.mark()
         try:
             with self._records.transaction():
                 result = extra() if extra is not None else None
-                self.ledger.write(everything=True)
+                ledger.write(everything=everything)
         except BaseException:
-            self.ledger.rewind(mark)
+            ledger.rewind(mark)
             raise
-        self.ledger.forget(everything=True)
-        self._committed(self.outbox.take_afterwards())
-        return result
-
-    def _commit_sealed(self) -> None:
-        with self._records.transaction():
-            self.ledger.write(everything=False)
-        self.ledger.forget(everything=False)
-        self._committed([])
-
-    def _committed(self, afterwards: list[Callable[[], None]]) -> None:
-        sealed, self._sealed_afterwards = self._sealed_afterwards, []
-        for call in sealed + afterwards:
+        ledger.forget(everything=everything)
+        afterwards, self._sealed_afterwards = self._sealed_afterwards, []
+        if everything:
+            self._unwritten.clear()
+            self._waiting = [future for future in self._waiting if not future.done()]
+            afterwards += self.outbox.take_afterwards()
+        self.space.store_works()
+        for call in afterwards:
             call()
         self._on_commit()
         self._acknowledge()
+        return result
+
+    def _require_store(self) -> None:
+        """Raises before a wish changes anything that could not be written down: a lock is found out here."""
+        self.space.require_store()
+        with self._records.transaction():
+            pass
+
+    @contextmanager
+    def _taking_in(self, future: "Future[Any]") -> Iterator[None]:
+        """Remember whose wish it is, if it changes what only the next flush writes down."""
+        others_wait, self.ledger.urgent = self.ledger.urgent, False
+        try:
+            yield
+        finally:
+            if self.ledger.urgent:
+                self._unwritten.append(future)
+            self.ledger.urgent |= others_wait
+
+    def _refuse_unwritten(self, error: WattleError) -> None:
+        """Who waits for a commit is told that it has to wait; what was wished for is not forgotten."""
+        message = f"{error.message}. What you asked for is kept in memory and done as soon as it can be written down"
+        for future in (*self._unwritten, *self._waiting):
+            _give(future, type(error)(error.code, message))
+        self._unwritten.clear()
+        self._waiting.clear()
+
+    def _look_at_space(self) -> None:
+        self._look_at_space_in(self.space.look())
+
+    def _look_at_space_in(self, seconds: float) -> None:
+        """The next look; one that was due at another instant is called off."""
+        due = self._space_due = self.clock.monotonic() + seconds
+        self._timers.at(due, lambda: self._look_at_space() if due == self._space_due else None)
 
     def _acknowledge(self) -> None:
         seq = self.imported.get(self.runs.keeper_id, 0)
@@ -366,7 +421,7 @@ class Supervisor:
         if self._is_held():
             return
         for answer in self.outbox.take_answers():
-            answer()
+            self._survive(answer)
 
     def _watch_link(self) -> None:
         if self.link is not None and self.link.has_unsent != self._watches_unsent:
@@ -376,6 +431,7 @@ class Supervisor:
     def attach(self, link: Link) -> None:
         """Listen to a keeper from now on."""
         self.link = link
+        self.space.keeper_says(None)  # this one says what holds it back
         self._acknowledged = 0
         self._watches_unsent = False
         self._epoll.register(link.fileno(), select.EPOLLIN)
@@ -397,3 +453,13 @@ class Supervisor:
         except (KeeperGone, OSError) as error:
             logger.error("no keeper can be reached (%s); trying again", error)
             self._timers.at(self.clock.monotonic() + KEEPER_RETRY_SECONDS, self._find_keeper)
+
+
+def _give(future: "Future[Any]", answer: Any) -> None:
+    """The first answer counts; an exception is one too."""
+    if future.done():
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # Orders ahead of free slots: the keeper fills them by itself while the daemon writes (design: Working ahead).
 WINDOW = 64
 LINK_AFTER_SECONDS = 0.1
+PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
 INHERITED_REMEMBERED = 10_000
 
 
@@ -86,6 +87,9 @@ class Runs:
         run = self.active.get(message.run_id)
         if run is None:
             return
+        if message.waits:
+            self._timers.at(self._clock.monotonic() + PREPARE_AGAIN_SECONDS, partial(self._prepare_again, run))
+            return
         run.prepared, run.unusable = True, message.unusable
         run.env_files, run.unread = message.env_files, message.unread
         delayed, run.delayed = run.delayed, []
@@ -95,6 +99,10 @@ class Runs:
             elif live.state is State.RECALLED:
                 self.apply(run, live, Event.WITHDRAWN)
         self.advance(run)
+
+    def _prepare_again(self, run: LiveRun) -> None:
+        if self.active.get(run.id) is run:
+            self.prepare(run)
 
     def job_crashed(self, message: files.Crashed) -> None:
         """A defect of ours: whoever waits for the job's result goes on without it, and says so."""
