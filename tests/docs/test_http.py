@@ -19,8 +19,7 @@ from wattle.config import load_config
 from wattle.definition import command, params, problems, yaml_text
 
 PAGE = DOCS / "http.md"
-KINDS: list[type] = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-KINDS = [kind for kind in KINDS if issubclass(kind, errors.WattleError)]
+KINDS: list[type] = [errors.WattleError, *errors.WattleError.__subclasses__(), *errors.Unavailable.__subclasses__()]
 CLASSES: dict[str, type] = {
     **{kind.__name__: kind for kind in KINDS},
     "Problem": errors.Problem,
