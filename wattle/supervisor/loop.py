@@ -154,7 +154,7 @@ class Supervisor:
         self._look_at_space()
         while not self._ending:
             self.turn()
-        self._flush()
+        self._flush(at_end=True)
         self._act()
         self._answer()
 
@@ -276,9 +276,9 @@ class Supervisor:
         due = self._flush_due(monotonic)
         return due is not None and due <= monotonic
 
-    def _flush(self) -> None:
+    def _flush(self, *, at_end: bool = False) -> None:
         ledger = self.ledger
-        if ledger.wants_sync:
+        if ledger.wants_sync and not at_end:
             self._sealed_afterwards += self.outbox.take_afterwards()
             self._submit(partial(files.sync, ledger.seal(self.clock.monotonic())))
             return
