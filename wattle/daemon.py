@@ -11,14 +11,21 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+import wattle
 from wattle.config import Config, check_exposure
 from wattle.definition.paths import Context
 from wattle.errors import OutOfSpace, Refused
+from wattle.metrics import usage
+from wattle.metrics.figures import Figures
+from wattle.metrics.log_bytes import LogBytes
+from wattle.metrics.prometheus import Exposition, Sources
+from wattle.metrics.sampler import Key, Sampler
+from wattle.metrics.watching import Watching
 from wattle.service.changing import Changing
 from wattle.service.definitions import Definitions
 from wattle.service.reading import Reading
@@ -29,6 +36,7 @@ from wattle.supervisor.files import make_launcher
 from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import LocalKeepers
 from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.observer import Observer
 from wattle.supervisor.orders import base_environment
 from wattle.supervisor.recovery import Recovery
 from wattle.supervisor.runs import Places
@@ -43,6 +51,10 @@ HTTP_TICK_SECONDS = 30  # how often idle connections are looked at
 CONNECTION_LIMIT = 4096
 DATABASE = "wattle.db"
 PR_SET_CHILD_SUBREAPER = 36
+
+
+class _Observer(Watching, Observer):
+    """The rooms below know nothing of each other."""
 
 
 class Daemon:
@@ -94,8 +106,15 @@ class Daemon:
         definitions = Definitions(queries)
         self._pump = Pump()
         places = Places(config.data_dir, launcher_dir)
+        self._figures, self._log_bytes = Figures(), LogBytes(config.data_dir)
+        self._sampler = Sampler(on_keep=self._keep_usage, on_sweep=self._swept)
         self._supervisor = Supervisor(
-            Records(self._writer), queries, places, space=self._space, on_commit=self._pump.notify
+            Records(self._writer),
+            queries,
+            places,
+            space=self._space,
+            on_commit=self._pump.notify,
+            observer=_Observer(self._sampler, self._figures, self._log_bytes),
         )
         environment = base_environment(os.environ, launcher_dir)
         self._recovery = Recovery(
@@ -133,6 +152,10 @@ class Daemon:
         except (KeeperGone, OSError) as error:
             log = os.path.join(self._config.data_dir, "keeper.log")
             raise Refused("KEEPER_UNAVAILABLE", f"The keeper cannot be started: {error}; see {log}") from error
+        for run in self._supervisor.runs.active.values():
+            for live in run.workers.values():
+                if live.row is not None and live.row.ended_at is None:
+                    self._sampler.watch(run.row.workflow_name, live.row, usage.kept(live.row.metrics))
 
     def _store_answers(self, queries: Queries) -> bool:
         self._space.require_store()
@@ -155,7 +178,19 @@ class Daemon:
 
         from wattle.api.app import create_app
 
-        app = create_app(self.reading, self.changing, self._config, self._pump)
+        sources = Sources(
+            wattle.__version__,
+            self._figures,
+            self._sampler,
+            self._log_bytes,
+            self.reading.census,
+            lambda: len(self._supervisor.runs.active),
+            lambda: self._pump.clients,
+        )
+        exposition = Exposition(sources)
+        app = create_app(
+            self.reading, self.changing, self._config, self._pump, sampler=self._sampler, exposition=exposition
+        )
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         for kind, threads in ((socket.AF_UNIX, COMMAND_THREADS), (None, HTTP_THREADS)):
             mine = [bound for bound in self._sockets if (bound.family == socket.AF_UNIX) == (kind is not None)]
@@ -176,6 +211,7 @@ class Daemon:
             )
             self._servers.append(server)
         self._pump.start()
+        self._sampler.start()
         threading.Thread(target=self._servers[0].run, name="http", daemon=True).start()
 
     def run(self) -> int:
@@ -228,8 +264,17 @@ class Daemon:
                 return
             time.sleep(0.01)
 
+    def _keep_usage(self, found: Mapping[Key, Mapping[str, Any]]) -> None:
+        """What living attempts have used so far is written down, for the daemon that comes next."""
+        self._supervisor.post(lambda: self._supervisor.runs.used(found))
+
+    def _swept(self, seconds: float) -> None:
+        self._figures.sweep_seconds.observe(seconds)
+        self._log_bytes.fold()
+
     def request_end(self) -> None:
         """End the loop soon; workers go on. Any thread."""
+        self._keep_usage(self._sampler.usages())
         self._supervisor.end()
 
     def active_summary(self) -> tuple[int, int]:
@@ -246,6 +291,7 @@ class Daemon:
         if hasattr(self, "_pump"):
             self._pump.close()
         if hasattr(self, "_supervisor"):
+            self._sampler.close()
             self._supervisor.close()
         if hasattr(self, "_writer"):
             self._writer.close()

@@ -4,21 +4,31 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from wattle.api import errors, events, guard, health, incoming, runs, schema, workers, workflows
+from wattle.api import errors, events, guard, health, incoming, metrics, runs, schema, workers, workflows
 from wattle.api.rooms import Rooms
+from wattle.metrics.sampler import Sampler
 
 if TYPE_CHECKING:
     from wattle.api.pump import Pump
     from wattle.config import Config
+    from wattle.metrics.prometheus import Exposition
     from wattle.service.changing import Changing
     from wattle.service.reading import Reading
 
 
-def create_app(reading: "Reading", changing: "Changing | None", config: "Config", pump: "Pump") -> Flask:
+def create_app(
+    reading: "Reading",
+    changing: "Changing | None",
+    config: "Config",
+    pump: "Pump",
+    *,
+    sampler: Sampler | None = None,
+    exposition: "Exposition | None" = None,
+) -> Flask:
     """The WSGI application. With `changing` None it only reads: changing calls are 503 `NO_SERVER`."""
     app = Flask("wattle.api", static_folder=None, template_folder=None)
     app.debug = False  # whatever FLASK_DEBUG says: the debugger runs code for whoever asks
-    app.extensions["wattle"] = Rooms(reading, pump, changes=changing)
+    app.extensions["wattle"] = Rooms(reading, pump, sampler or Sampler(), changing, exposition)
     app.config["WATTLE_LANG"] = config.lang
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # a redirect would answer before the guard
@@ -26,8 +36,9 @@ def create_app(reading: "Reading", changing: "Changing | None", config: "Config"
     guard.install(app, config)
     errors.install(app)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.exposed)
     app.register_blueprint(workflows.blueprint, url_prefix="/api")
     app.register_blueprint(workflows.blueprint, url_prefix="/api/v1", name="workflows_v1")
-    for blueprint in (workers.blueprint, runs.blueprint, events.blueprint, schema.blueprint):
+    for blueprint in (workers.blueprint, metrics.blueprint, runs.blueprint, events.blueprint, schema.blueprint):
         app.register_blueprint(blueprint, url_prefix="/api")
     return app

@@ -19,10 +19,12 @@ LINKS = {
     "worker": "/api/workers/{workflow}/{worker}",
     "logs": "/api/workers/{workflow}/{worker}/logs",
     "log_stream": "/api/workers/{workflow}/{worker}/logs/stream",
+    "metrics": "/api/workers/{workflow}/{worker}/metrics",
     "run": "/api/runs/{id}",
     "events": "/api/events",
     "health": "/healthz",
     "readiness": "/readyz",
+    "prometheus": "/metrics",
 }
 
 

@@ -6,6 +6,7 @@ Parameters nobody asks for are ignored: the Refine clients and proxies add some.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import request
@@ -64,6 +65,20 @@ def seconds(name: str, *, high: float) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) or float(text) > high:
         raise _invalid(name, text, f"a number of seconds from 0 to {high:g}")
     return float(text)
+
+
+def instant(name: str) -> int | None:
+    """Microseconds; given as seconds since 1970 or as an ISO 8601 instant, UTC where it names no zone."""
+    text = _one(name)
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text, re.ASCII):
+        return round(float(text) * 1e6)
+    try:
+        found = datetime.fromisoformat(text)
+        return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        raise _invalid(name, text, "an instant like 2026-11-21T08:12:00Z, or seconds since 1970") from None
 
 
 def text(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What the blueprints work with: the service's two halves, the pump, the sampler. Made once, in `app.py`."""
+"""What the blueprints work with: the service's two halves, the pump, what measures. Made once, in `app.py`."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from wattle.errors import Unavailable
-from wattle.metrics.sample import TreeSampler
+from wattle.metrics.sampler import Sampler
 
 if TYPE_CHECKING:
     from wattle.api.pump import Pump
+    from wattle.metrics.prometheus import Exposition
     from wattle.service.changing import Changing
     from wattle.service.reading import Reading
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class Rooms:
     reading: "Reading"
     pump: "Pump"
-    sampler: TreeSampler = field(default_factory=TreeSampler)
+    sampler: Sampler = field(default_factory=Sampler)
     changes: "Changing | None" = None
+    exposition: "Exposition | None" = None
 
     @property
     def changing(self) -> "Changing":

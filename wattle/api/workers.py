@@ -1,6 +1,5 @@
-"""`/api/workers` (W-15 to W-24): one worker, what it prints and what it uses."""
+"""`/api/workers` (W-15 to W-24): one worker and what it prints."""
 
-import time
 from functools import partial
 
 from flask import Blueprint, Response, request
@@ -12,8 +11,6 @@ from wattle.api.rooms import rooms
 from wattle.logs.files import LogFiles
 from wattle.logs.follow import Follower
 from wattle.logs.read import tail
-from wattle.metrics.format import worker_metrics
-from wattle.service.views import WorkerView
 
 blueprint = Blueprint("workers", __name__)
 
@@ -101,21 +98,3 @@ def stream_logs(workflow: str, worker: str) -> Response:
     if follower.finished:
         return Response(status=204)
     return streamed(sse.LogStream(follower), _STREAM_HEADERS)
-
-
-@blueprint.get(f"{_WORKER}/metrics")
-def get_metrics(workflow: str, worker: str) -> Response:
-    view = rooms().reading.worker(workflow, worker)
-    sample = None
-    if view.pid is not None and view.completed_at is None:
-        sample = rooms().sampler.sample(view.pid, f"{view.run_id}.{view.position}.{view.attempt}")
-    metrics = worker_metrics(sample, status=view.status, runtime_seconds=_runtime_seconds(view), pid=view.pid)
-    return success({"metrics": metrics})
-
-
-def _runtime_seconds(view: WorkerView) -> float | None:
-    """Of the newest attempt: until now, or until its end."""
-    if view.started_at is None:
-        return None
-    until = view.completed_at if view.completed_at is not None else time.time_ns() // 1000
-    return max(0, until - view.started_at) / 1e6

@@ -1,1 +1,1 @@
-"""What running workers use: sampling of process trees, and the documented strings (W-23)."""
+"""What running workers use, and how Wattle itself does: sampling of process trees, their history, Prometheus."""

@@ -1,8 +1,9 @@
-"""The documented metrics of a worker as strings (W-23, A23). PURE."""
+"""The documented metrics of a worker as strings (W-23, A23), and the same as numbers. PURE."""
 
 from typing import Any
 
-from wattle.metrics.sample import TreeSample
+from wattle.metrics.tree import NOTHING, TreeSample
+from wattle.metrics.usage import Usage
 
 
 def cpu_usage(percent: float) -> str:
@@ -22,19 +23,37 @@ def runtime(seconds: float | None) -> str:
 
 
 def worker_metrics(
-    sample: TreeSample | None, *, status: str, runtime_seconds: float | None, pid: int | None = None
+    sample: TreeSample | None,
+    *,
+    status: str,
+    runtime_seconds: float | None,
+    pid: int | None = None,
+    attempt: int = 0,
+    usage: Usage | None = None,
 ) -> dict[str, Any]:
-    """The documented four strings, then the same as numbers. `sample` None: it is not running."""
-    cpu_percent = sample.cpu_percent if sample else 0.0
-    memory_bytes = sample.memory_bytes if sample else 0
+    """The documented four strings, then the same as numbers, then totals and peaks of the attempt (null: unknown).
+
+    `sample` None: it is not running. `usage` is what is known of the whole attempt.
+    """
+    now, usage = sample or NOTHING, usage or Usage()
     return {
-        "cpu_usage": cpu_usage(cpu_percent),
-        "memory_usage": memory_usage(memory_bytes),
+        "cpu_usage": cpu_usage(now.cpu_percent),
+        "memory_usage": memory_usage(now.memory_bytes),
         "runtime": runtime(runtime_seconds),
         "status": status,
-        "cpu_percent": cpu_percent,
-        "memory_bytes": memory_bytes,
+        "cpu_percent": now.cpu_percent,
+        "memory_bytes": now.memory_bytes,
         "runtime_seconds": runtime_seconds,
         "pid": pid if sample else None,
-        "num_processes": sample.num_processes if sample else 0,
+        "num_processes": now.num_processes,
+        "num_threads": now.num_threads,
+        "num_descriptors": now.num_descriptors,
+        "attempt": attempt or None,
+        "cpu_seconds": usage.cpu_seconds,
+        "read_bytes": usage.read_bytes,
+        "written_bytes": usage.written_bytes,
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "peak_num_processes": usage.peak_num_processes,
+        "peak_num_threads": usage.peak_num_threads,
+        "peak_num_descriptors": usage.peak_num_descriptors,
     }

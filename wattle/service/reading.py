@@ -79,6 +79,24 @@ class Reading:
             return view
         return replace(view, pid=attempt.pid)
 
+    def attempt(self, workflow: str, worker: str, number: int | None = None) -> tuple[WorkerView, AttemptRow | None]:
+        """A worker, and its newest attempt or the one of that number; None where there is none."""
+        view = self._find(workflow, worker)
+        return view, self._attempt(view, number or view.attempt)
+
+    def census(self) -> tuple[Counter[str], Counter[str]]:
+        """How many workflows, and how many of their workers, have each status."""
+        with self._queries.snapshot():
+            states, left = self._queries.workflows(), self._queries.status_of_workers()
+        workflows = Counter(_workflow_view(state).status for state in states)
+        workers: Counter[str] = Counter()
+        for state in states:
+            counts = left.get(state.workflow.id, {})
+            workers.update(counts)
+            size = len(self._definitions.worker_names(state.workflow.version_id))
+            workers["created"] += max(0, size - sum(counts.values()))
+        return workflows, workers
+
     def why(self, workflow: str, worker: str) -> WorkerView:
         """A worker whose `reason` is always a sentence."""
         view = self.worker(workflow, worker)

@@ -102,6 +102,15 @@ _SHARED_OUTPUTS = (
 )
 
 _RUNS = f"SELECT {_select(RunRow, 'r')} FROM run r WHERE"
+# Each worker's newest row since the latest run of its workflow; the workers that wait have none.
+_STATUS_OF_WORKERS = (
+    "SELECT workflow_id, status, count(*) FROM (SELECT r.workflow_id AS workflow_id, w.status AS status, "
+    "row_number() OVER (PARTITION BY r.workflow_id, w.name ORDER BY r.id DESC) AS place FROM workflow f "
+    "JOIN run r ON r.workflow_id = f.id "
+    "AND r.id >= coalesce((SELECT max(id) FROM run WHERE workflow_id = f.id AND kind = 'workflow'), 0) "
+    "JOIN run_worker w ON w.run_id = r.id WHERE f.deleted_at IS NULL AND f.namespace = 'default') newest "
+    "WHERE place = 1 GROUP BY workflow_id, status"
+)
 _RUN_BY_ID = f"{_RUNS} id = ?"
 _RUN_BY_UUID = f"{_RUNS} uuid = ?"
 _LATEST_RUN = f"{_RUNS} workflow_id = ? AND kind = ? ORDER BY id DESC LIMIT 1"
@@ -227,6 +236,13 @@ class Queries:
         counts: dict[int, dict[str, int]] = {}
         for run_id, status, count in self._all(tuple, *models.sql(query)):
             counts.setdefault(run_id, {})[status] = count
+        return counts
+
+    def status_of_workers(self) -> dict[int, dict[str, int]]:
+        """{workflow id: {status: how many of its workers have it}}, of those that have left `waiting`."""
+        counts: dict[int, dict[str, int]] = {}
+        for workflow_id, status, count in self._all(tuple, _STATUS_OF_WORKERS):
+            counts.setdefault(workflow_id, {})[status] = count
         return counts
 
     def worker_states(self, workflow_id: int) -> dict[str, tuple[RunRow, RunWorkerRow]]:

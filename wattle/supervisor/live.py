@@ -34,6 +34,7 @@ class LiveWorker:
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    queued_at: int | None = None  # when the newest attempt was ordered, by this daemon
     started_at: int | None = None
     ended_at: int | None = None
     due_at: int | None = None

@@ -23,6 +23,7 @@ from wattle.supervisor.commands import Commands, StaleDefinition
 from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import Link
 from wattle.supervisor.ledger import Ledger
+from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.runs import Places, Runs
 from wattle.supervisor.space import LOOK_SECONDS, Space
@@ -49,14 +50,16 @@ class Supervisor:
         *,
         space: Space | None = None,
         on_commit: Callable[[], None] = lambda: None,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer or Observer()
         self._records = records
         self.space = space or Space(places.data_dir)
         self.clock = clock or Clock()
         self._timers = Timers()
         self.outbox = Outbox()
         self.ledger = Ledger(records)
-        self.runs = Runs(self.ledger, self.outbox, self._timers, self.clock, places, queries.capture)
+        self.runs = Runs(self.ledger, self.outbox, self._timers, self.clock, places, queries.capture, observer)
         self.commands = Commands(self.runs, records, queries, self.ledger, self.clock, self.commit)
         self._on_commit = on_commit
         self.link: Link | None = None
@@ -171,13 +174,16 @@ class Supervisor:
 
     def turn(self) -> None:
         """What follows from reports is acted on before it is written, what a user asked for only afterwards."""
-        self._decide(self._wait())
+        frames = self._wait()
+        began = self.clock.monotonic()
+        self._decide(frames)
         if not self.ledger.urgent:
             self._act()
         if self._flush_is_due():
             self._flush()
         self._act()
         self._answer()
+        self._observer.turned(self.clock.monotonic() - began)
 
     def _wait(self) -> list[dict[str, Any]]:
         timeout = -1.0
@@ -312,6 +318,7 @@ class Supervisor:
         ledger = self.ledger
         everything = extra is not None or ledger.writes_all
         mark = ledger.mark()
+        began = self.clock.monotonic()
         try:
             with self._records.transaction():
                 result = extra() if extra is not None else None
@@ -319,6 +326,7 @@ class Supervisor:
         except BaseException:
             ledger.rewind(mark)
             raise
+        self._observer.committed(self.clock.monotonic() - began)
         ledger.forget(everything=everything)
         afterwards, self._sealed_afterwards = self._sealed_afterwards, []
         if everything:

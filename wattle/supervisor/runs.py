@@ -11,12 +11,14 @@ from typing import Any
 
 from wattle.engine.outcome import Outcome, judge, seconds_text
 from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
+from wattle.metrics import usage
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import files, orders
 from wattle.supervisor.answers import StopView, together
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.services import Services
 from wattle.supervisor.settling import Settling
@@ -28,6 +30,7 @@ WINDOW = 64
 LINK_AFTER_SECONDS = 0.1
 PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
 INHERITED_REMEMBERED = 10_000
+JUDGED = (Action.ORDER, Action.SCHEDULE, Action.CONCLUDE)  # what follows once an attempt's status is final
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Runs:
         clock: Clock,
         places: Places,
         captured: files.CaptureLookup,
+        observer: Observer | None = None,
     ) -> None:
         self.active: dict[int, LiveRun] = {}
         self.held = True  # nothing is ordered until recovery knows what is there
@@ -59,6 +63,7 @@ class Runs:
         self._timers = timers
         self._clock = clock
         self._places = places
+        self._observer = observer or Observer()
         self._inherited: dict[int, dict[str, Any]] = {}
         self._unlinked: list[tuple[LiveRun, LiveWorker, int]] = []
         self.settling = Settling(
@@ -177,6 +182,7 @@ class Runs:
         payload = {"status": status.value, "reason": reason, "kind": run.row.kind}
         self._ledger.event(ended_at, run.subject(), f"run.{status.value}", run.id, payload)
         self._ledger.urgent = True
+        self._observer.run_ended(run.row)
         logger.info("run %d of %s %s", run.id, run.row.workflow_name, status.value)
         if run.row.kind == "workflow":
             self._outbox.limits({run.group: None})
@@ -230,6 +236,8 @@ class Runs:
             self._act(run, live, cell.action, before)
 
     def _act(self, run: LiveRun, live: LiveWorker, action: Action, before: State) -> None:
+        if live.row is not None and action in JUDGED:
+            self._observer.settled(live.row)
         match action:
             case Action.ORDER:
                 self._gone(live)
@@ -263,6 +271,7 @@ class Runs:
         live.notices = ()
         live.was_ready = False
         run.linked.discard(live.name)
+        live.queued_at = None if self.held else self._clock.now()
         if self.held:
             return  # reconciliation orders it, if it is not there already
         self.send_order(run, live)
@@ -456,6 +465,7 @@ class Runs:
             started_at=at,
         )
         self._ledger.attempt_changed(live.row)
+        self._observer.started(run.row, live.row, live.queued_at)
         self.apply(run, live, Event.STARTED)
         self._ledger.worker_changed(run, live)
         self._event(run, live, "running", {"attempt": number, "pid": record["pid"]}, at)
@@ -522,7 +532,7 @@ class Runs:
             reason=(live.reason or "stopped by a user") if stopped else outcome.reason,
             ended_at=live.ended_at,
             duration_us=record.get("duration_us"),
-            metrics=_usage(record),
+            metrics=usage.stored(record, self._observer.ended(row)),
         )
         self._ledger.attempt_changed(live.row)
 
@@ -545,6 +555,15 @@ class Runs:
                     self._ledger.worker_changed(run, live)
                     return live
         return None
+
+    def used(self, found: Mapping[tuple[int, int, int], Mapping[str, Any]]) -> None:
+        """What living attempts {(run, position, number)} have used so far: written down, for the next daemon."""
+        for (run_id, position, number), tree in found.items():
+            run = self.active.get(run_id)
+            live = run.by_position.get(position) if run is not None else None
+            if live is not None and live.row is not None and live.attempt == number and live.row.ended_at is None:
+                live.row = replace(live.row, metrics=usage.stored(None, tree))
+                self._ledger.attempt_changed(live.row)
 
     # --- small things
 
@@ -615,12 +634,3 @@ def _detail(live: LiveWorker) -> str | None:
 
 def _was(status: Status) -> str:
     return "failed" if status is Status.FAILED else "was cancelled"
-
-
-def _usage(record: Mapping[str, Any]) -> str | None:
-    """The attempt's use of the machine as JSON; what the keeper cannot tell (a peak below its own) is null."""
-    if record.get("user_us") is None:
-        return None
-    peak = record.get("max_rss_bytes")
-    shown = "null" if peak is None else str(peak)
-    return '{"user_us":%d,"system_us":%d,"max_rss_bytes":%s}' % (record["user_us"], record["system_us"], shown)
