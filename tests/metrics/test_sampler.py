@@ -1,0 +1,124 @@
+"""The thread that samples: often at first, seldom later, not at all while nothing runs."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from metrics.processes import SLEEP, Trees, eventually, trees
+
+from wattle.metrics import sampler as module
+from wattle.metrics.sampler import INTERVAL_SECONDS, Sampler
+from wattle.store.rows import AttemptRow
+
+__all__ = ["trees"]
+
+
+@pytest.fixture
+def sampler() -> Iterator[Sampler]:
+    sampler = Sampler()
+    sampler.start()
+    yield sampler
+    sampler.close()
+
+
+def wake_ups() -> int:
+    """How often the thread has waited for something."""
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "metrics")
+    with open(f"/proc/self/task/{thread.native_id}/status") as file:
+        found = dict(line.split(":", 1) for line in file)
+    return int(found["voluntary_ctxt_switches"]) + int(found["nonvoluntary_ctxt_switches"])
+
+
+def rests() -> bool:
+    """No wake-up for longer than any pause while something is watched."""
+    before = wake_ups()
+    time.sleep(INTERVAL_SECONDS + 0.5)
+    return wake_ups() == before
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_nothing_is_done_while_nothing_runs(sampler: Sampler, trees: Trees) -> None:
+    assert eventually(rests)
+    open_before = descriptors()
+    attempt = trees(SLEEP)
+    sampler.watch("wf", attempt)
+    eventually(lambda: len(sampler.live()) == 1 and sampler.live()[0].samples >= 3)
+    assert not rests()  # positive control
+    assert descriptors() > open_before
+    assert sampler.end(attempt) is not None
+    assert eventually(rests)
+    trees.end()
+    for pipe in (trees.started[0].stdin, trees.started[0].stdout):
+        assert pipe is not None
+        pipe.close()
+    assert descriptors() == open_before
+
+
+def test_the_first_second_is_sampled_densely(sampler: Sampler, trees: Trees) -> None:
+    attempt = trees(SLEEP)
+    watched_at = time.time_ns() // 1000
+    sampler.watch("wf", attempt)
+    eventually(lambda: len(sampler.points(attempt) or ()) >= 4)
+    ages = [(point.at - watched_at) / 1e6 for point in sampler.points(attempt) or ()]
+    for age, wanted in zip(ages, (0.1, 0.3, 1.0)):
+        assert age >= wanted - 0.06
+    assert ages[3] - ages[2] > 0.1
+
+
+def test_what_ends_at_once_is_never_looked_at(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storm of short workers costs the loop microseconds and the thread ten wake-ups a second."""
+    sweeps: list[int] = []
+    sweep = sampler.sweep
+    monkeypatch.setattr(sampler, "sweep", lambda now: sweeps.append(1) or sweep(now))
+    before, began = wake_ups(), time.monotonic()
+    for number in range(5000):
+        attempt = AttemptRow(f"u{number}", 1, number, "w", 1, "running", pid=os.getpid())
+        sampler.watch("wf", attempt)
+        assert sampler.end(attempt) is None
+    took = time.monotonic() - began
+    assert sampler.live() == []
+    assert wake_ups() - before < 100 + 50 * took
+    assert len(sweeps) <= 2 + 12 * took
+
+
+def test_usage_is_told_every_so_often(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.1)
+    told: list[Any] = []
+    sampler = Sampler(on_keep=told.append)
+    sampler.start()
+    try:
+        sampler.watch("wf", trees(SLEEP))
+        eventually(lambda: told)
+        assert told[0].keys() == {(1, 0, 1)}
+        assert told[0][1, 0, 1]["peak_num_processes"] == 1
+    finally:
+        sampler.close()
+
+
+def test_the_thread_survives_a_defect(sampler: Sampler, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, failures = sampler.sweep, []
+
+    def fails_once(now: float | None = None) -> int:
+        if not failures:
+            failures.append(1)
+            raise RuntimeError("a defect")
+        return sweep(now)
+
+    monkeypatch.setattr(sampler, "sweep", fails_once)
+    sampler.watch("wf", trees(SLEEP))
+    eventually(lambda: failures and sampler.live() and sampler.live()[0].samples)
+
+
+def test_a_run_that_has_ended_leaves_nothing_watched(sampler: Sampler, trees: Trees) -> None:
+    for position in range(2):
+        sampler.watch("wf", trees(SLEEP, position))
+    sampler.forget(2)
+    assert len(sampler.attempts()) == 2
+    sampler.forget(1)
+    assert sampler.attempts() == []
