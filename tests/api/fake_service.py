@@ -34,6 +34,7 @@ from wattle.service.views import (
     WorkerView,
     WorkflowView,
 )
+from wattle.store.rows import AttemptRow
 
 DAY = 1_725_012_000_000_000  # 2024-08-30T10:00:00.000Z
 SECOND = 1_000_000
@@ -59,6 +60,7 @@ class FakeService:
         self.logs: dict[tuple[str, str], LogState] = {}
         self.checks = {"store": True, "loop": True, "keeper": True}
         self.keys: dict[str, StartedView] = {}
+        self.attempts: dict[tuple[str, str, int], AttemptRow] = {}
         self.hold = False
         self.held: list[tuple[Future[Any], Any]] = []
         self._ids = itertools.count(1)
@@ -103,6 +105,10 @@ class FakeService:
         if found is None:
             raise worker_not_found(workflow, worker)
         return found
+
+    def attempt(self, workflow: str, worker: str, number: int | None = None) -> tuple[WorkerView, AttemptRow | None]:
+        found = self.worker(workflow, worker)
+        return found, self.attempts.get((workflow, worker, number or found.attempt))
 
     def why(self, workflow: str, worker: str) -> WorkerView:
         found = self.worker(workflow, worker)

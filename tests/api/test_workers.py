@@ -1,13 +1,12 @@
 """`/api/workers` (W-15 to W-24)."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api.examples import EXAMPLE_WORKFLOW, HELLO_WORLD, as_bytes
-from api.fake_service import DAY, SECOND, FakeService
+from api.fake_service import FakeService
 from flask.testing import FlaskClient
 
 from wattle.service.views import LogState
@@ -211,40 +210,3 @@ def test_a_head_of_a_stream_has_its_headers_and_ends(client: FlaskClient, logged
 def test_pages_from_loopback_can_read_a_stream(client: FlaskClient, logged: Path) -> None:
     answer = client.get(f"{WORKER}/logs/stream", headers={"Origin": "http://localhost:3000"})
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
-
-
-def test_metrics_of_a_worker_that_has_ended_are_zero_with_its_last_runtime(
-    client: FlaskClient, service: FakeService
-) -> None:
-    """W-23, A23."""
-    service.set_worker(
-        "example-workflow", "data_fetcher", status="completed", phase="ended", started_at=DAY,
-        completed_at=DAY + 323 * SECOND, pid=None,
-    )  # fmt: skip
-    data = client.get(f"{WORKER}/metrics").json["data"]
-    assert list(data) == ["metrics"]
-    metrics = data["metrics"]
-    assert list(metrics)[:4] == ["cpu_usage", "memory_usage", "runtime", "status"]
-    assert metrics["cpu_usage"] == "0.0%"
-    assert metrics["memory_usage"] == "0MB"
-    assert metrics["runtime"] == "00:05:23"
-    assert metrics["status"] == "completed"
-    assert metrics["runtime_seconds"] == 323.0
-
-
-def test_metrics_of_a_worker_that_never_started(client: FlaskClient) -> None:
-    """W-23."""
-    metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
-    assert (metrics["runtime"], metrics["status"], metrics["pid"]) == ("00:00:00", "created", None)
-
-
-def test_metrics_of_a_running_worker_are_measured(client: FlaskClient, service: FakeService) -> None:
-    """W-23."""
-    running = {"status": "running", "phase": "running", "started_at": DAY, "pid": os.getpid()}
-    service.set_worker("example-workflow", "data_fetcher", **running)
-    metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
-    assert metrics["memory_bytes"] > 0
-    assert int(metrics["memory_usage"].removesuffix("MB")) > 0
-    assert metrics["num_processes"] >= 1
-    assert metrics["pid"] == os.getpid()
-    assert metrics["status"] == "running"

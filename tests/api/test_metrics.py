@@ -1,0 +1,136 @@
+"""What workers use (W-23), its history, and `/metrics`."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from api.examples import EXAMPLE_WORKFLOW, as_bytes
+from api.fake_service import DAY, SECOND, FakeService
+from flask.testing import FlaskClient
+
+from wattle.keeper import proc
+from wattle.store.rows import AttemptRow
+
+WORKER = "/api/workers/example-workflow/data_fetcher"
+NAME = ("example-workflow", "data_fetcher")
+SERIES = [[DAY + number * SECOND, 1.5 * number, 1000 * number, 1, 2, 30, 40] for number in (1, 2, 3)]
+METRICS = (
+    '{"user_us":2000000,"system_us":0,"max_rss_bytes":5,"tree":{"cpu_us":2500000,"others_us":0,"read_bytes":30,'
+    '"written_bytes":40,"peak_memory_bytes":3000,"peak_num_processes":4,"peak_num_threads":8,'
+    f'"peak_num_descriptors":12,"series":{SERIES}}}}}'
+)
+
+
+@pytest.fixture(autouse=True)
+def example(service: FakeService) -> None:
+    service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
+
+
+@pytest.fixture
+def ended(service: FakeService) -> AttemptRow:
+    service.set_worker(
+        *NAME, status="completed", phase="ended", started_at=DAY, completed_at=DAY + 323 * SECOND, attempt=2
+    )
+    row = AttemptRow("uid-2", 7, 0, "data_fetcher", 2, "completed", pid=77, started_at=DAY, metrics=METRICS)
+    row = service.attempts[*NAME, 2] = replace(row, ended_at=DAY + 323 * SECOND)
+    service.attempts[*NAME, 1] = replace(row, number=1, status="failed", ended_at=DAY + SECOND, metrics=None)
+    return row
+
+
+def test_a_worker_that_has_ended_uses_nothing_and_keeps_its_last_runtime(
+    client: FlaskClient, service: FakeService, ended: AttemptRow
+) -> None:
+    """W-23, A23."""
+    data = client.get(f"{WORKER}/metrics").json["data"]
+    assert list(data) == ["metrics"]
+    metrics = data["metrics"]
+    assert list(metrics)[:4] == ["cpu_usage", "memory_usage", "runtime", "status"]
+    assert metrics["cpu_usage"] == "0.0%"
+    assert metrics["memory_usage"] == "0MB"
+    assert metrics["runtime"] == "00:05:23"
+    assert metrics["status"] == "completed"
+    assert metrics["runtime_seconds"] == 323.0
+    assert (metrics["pid"], metrics["num_processes"]) == (None, 0)
+
+
+def test_peaks_and_totals_are_shown_afterwards(client: FlaskClient, ended: AttemptRow) -> None:
+    metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
+    told = {
+        "attempt": 2, "cpu_seconds": 2.5, "read_bytes": 30, "written_bytes": 40, "peak_memory_bytes": 3000,
+        "peak_num_processes": 4, "peak_num_threads": 8, "peak_num_descriptors": 12,
+    }  # fmt: skip
+    assert {key: metrics[key] for key in told} == told
+
+
+def test_an_earlier_attempt_can_be_asked_for(client: FlaskClient, ended: AttemptRow) -> None:
+    metrics = client.get(f"{WORKER}/metrics?attempt=1").json["data"]["metrics"]
+    assert (metrics["attempt"], metrics["status"], metrics["runtime"]) == (1, "failed", "00:00:01")
+    assert metrics["cpu_seconds"] is metrics["peak_memory_bytes"] is None
+    for path in ("metrics", "metrics/history"):
+        answer = client.get(f"{WORKER}/{path}?attempt=9")
+        assert (answer.status_code, answer.json["error"]["code"]) == (404, "ATTEMPT_NOT_FOUND")
+
+
+def test_metrics_of_a_worker_that_never_started(client: FlaskClient) -> None:
+    """W-23."""
+    metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
+    assert (metrics["runtime"], metrics["status"], metrics["pid"]) == ("00:00:00", "created", None)
+    assert metrics["attempt"] is metrics["cpu_seconds"] is None
+    history = client.get(f"{WORKER}/metrics/history").json["data"]["history"]
+    assert history == {"attempt": None, "run_id": None, "live": False, "points": []}
+
+
+def test_metrics_of_a_running_worker_are_measured(client: FlaskClient, service: FakeService) -> None:
+    """W-23."""
+    service.set_worker(*NAME, status="running", phase="running", started_at=DAY, attempt=1)
+    ticks = proc.start_ticks(os.getpid())
+    service.attempts[*NAME, 1] = AttemptRow("uid", 1, 0, "w", 1, "running", pid=os.getpid(), start_ticks=ticks)
+    metrics = client.get(f"{WORKER}/metrics?pss=true").json["data"]["metrics"]
+    assert metrics["memory_bytes"] > 0
+    assert int(metrics["memory_usage"].removesuffix("MB")) > 0
+    assert metrics["num_processes"] >= 1
+    assert metrics["pid"] == os.getpid()
+    assert metrics["status"] == "running"
+    assert metrics["cpu_seconds"] > 0 and metrics["num_descriptors"] > 3
+    assert 0 < metrics["pss_bytes"] < 2 * metrics["memory_bytes"]
+
+
+@pytest.mark.parametrize(
+    "since, left",
+    [
+        ("", 3),
+        ("?since=2024-08-30T10:00:01.000Z", 2),
+        ("?since=2024-08-30T12:00:01%2B02:00", 2),
+        ("?since=1725012002", 1),
+        ("?since=1725012002.5", 1),
+        ("?since=2024-08-30T10:00:03", 0),
+        ("?since=2030-01-01", 0),
+    ],
+)
+def test_the_history_is_told_since_an_instant(client: FlaskClient, ended: AttemptRow, since: str, left: int) -> None:
+    history = client.get(f"{WORKER}/metrics/history{since}").json["data"]["history"]
+    assert (history["attempt"], history["run_id"], history["live"]) == (2, 7, False)
+    assert len(history["points"]) == left
+    if left == 3:
+        assert history["points"][0] == {
+            "at": "2024-08-30T10:00:01.000Z", "cpu_percent": 1.5, "memory_bytes": 1000, "num_processes": 1,
+            "num_threads": 2, "read_bytes": 30, "written_bytes": 40,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "query", ["since=yesterday", "since=-1", "since=", "since=1e9", "since=99999-01-01", "attempt=0", "attempt=x"]
+)
+def test_what_is_no_instant_and_no_number_is_refused(client: FlaskClient, ended: AttemptRow, query: str) -> None:
+    answer = client.get(f"{WORKER}/metrics/history?{query}")
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "INVALID_PARAMETER")
+
+
+def test_without_a_server_nothing_is_counted(client: FlaskClient) -> None:
+    answer = client.get("/metrics")
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, "NO_SERVER")
+
+
+def test_a_rebound_host_gets_no_metrics(client: FlaskClient) -> None:
+    answer = client.get("/metrics", headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.json["error"]["code"]) == (403, "HOST_NOT_ALLOWED")
