@@ -17,10 +17,15 @@ READERS_CHECKOUT = f"{READERS_HOME}/wattle"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COUNTED = {
-    "cpu_percent", "duration_seconds", "id", "last_event_id", "max_rss_bytes", "memory_bytes",
-    "num_processes", "pid", "run_id", "runtime_seconds", "system_seconds", "user_seconds", "version",
+    "cpu_percent", "cpu_seconds", "duration_seconds", "id", "last_event_id", "max_rss_bytes", "memory_bytes",
+    "num_descriptors", "num_processes", "num_threads", "peak_memory_bytes", "peak_num_descriptors",
+    "peak_num_processes", "peak_num_threads", "pid", "pss_bytes", "read_bytes", "run_id", "runtime_seconds",
+    "system_seconds", "user_seconds", "version", "written_bytes",
 }  # fmt: skip
-_SOMETIMES_UNKNOWN = {"max_rss_bytes"}
+_SOMETIMES_UNKNOWN = {
+    "max_rss_bytes", "peak_memory_bytes", "peak_num_descriptors", "peak_num_processes", "peak_num_threads",
+    "read_bytes", "written_bytes",
+}  # fmt: skip
 _USED = {"cpu_usage", "memory_usage", "runtime"}
 _TEXTS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<instant>"),
@@ -28,6 +33,7 @@ _TEXTS = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "<digest>"),  # of a definition with absolute directories
     (re.compile(r"\brun \d+"), "run <n>"),
     (re.compile(r"\bpid \d+"), "pid <n>"),
+    (re.compile(r'python="[^"]*"'), 'python="<version>"'),
     (re.compile(r"/logs/\d+/"), "/logs/<run>/"),
     (re.compile(r"/logs/unstarted/\d+\."), "/logs/unstarted/<workflow>."),
 )
@@ -93,6 +99,8 @@ def shape(value: Any, key: str = "") -> Any:
         return {name: shape(member, name) for name, member in value.items()}
     if key == "signalled":
         return "<attempts>"  # whether a process was there to be told is a matter of milliseconds
+    if key == "points":
+        return "<points>"  # how many there are is a matter of time
     if isinstance(value, list):
         return [shape(member, key) for member in value]
     if isinstance(value, str):

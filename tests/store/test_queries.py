@@ -158,3 +158,26 @@ def test_outputs_shared_with_other_live_workflows_are_told(store: Store) -> None
     with store.records.transaction():
         store.records.add_version(mine.id, "{}", "d2", NOW, working_dir="/srv", outputs=("/y",))
     assert store.queries.shared_outputs(mine.id) == [("/y", "theirs")]
+
+
+def test_workers_are_counted_by_their_newest_status(store: Store) -> None:
+    """That of the latest run of the workflow, unless a later run of the worker alone says otherwise."""
+    sales, stock = store.workflow("sales"), store.workflow("stock")
+    old, latest = store.run(sales, ended_at=NOW), store.run(sales)
+    alone, again = store.run(sales, kind="worker", worker="b"), store.run(sales, kind="worker", worker="b")
+    first = store.run(stock, kind="worker", worker="x")  # the workflow itself has never run
+    store.put(
+        worker(old, "a", 0, status="failed"),
+        worker(old, "d", 3, status="failed"),
+        worker(latest, "a", 0, status="completed"),
+        worker(latest, "b", 1, status="completed"),
+        worker(latest, "c", 2, status="running"),
+        worker(alone, "b", 1, status="cancelled"),
+        worker(again, "b", 1, status="running"),
+        worker(first, "x", 0, status="failed"),
+    )
+    found = {sales.id: {"completed": 1, "running": 2}, stock.id: {"failed": 1}}
+    assert store.queries.status_of_workers() == found
+    with store.records.transaction():
+        store.records.delete_workflow(stock.id, NOW)
+    assert store.queries.status_of_workers() == {sales.id: found[sales.id]}

@@ -57,7 +57,7 @@ def get_history(workflow: str, worker: str) -> Response:
     points = rooms().sampler.points(row) if row is not None and live else None
     if points is None:
         points = [Point(*values) for values in _stored(row)]
-    shown = [_point(point) for point in points if since is None or point.at > since]
+    shown = [_point(point) for point in points if since is None or point.at // 1000 * 1000 > since]
     history = {
         "attempt": row.number if row is not None else None,
         "run_id": row.run_id if row is not None else None,

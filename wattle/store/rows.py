@@ -123,7 +123,7 @@ class AttemptRow:
     started_at: int | None = None
     ended_at: int | None = None
     duration_us: int | None = None
-    metrics: str | None = None  # JSON: user_us, system_us, max_rss_bytes
+    metrics: str | None = None  # JSON: wattle.metrics.usage
     id: int | None = None  # given by the store
 
 
