@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import peers, report, shapes
+from benchmarks import peers, report, shapes, sweeps
 from benchmarks.process import Memory
 from benchmarks.report import Case, Line
 from benchmarks.served import Served
@@ -25,6 +25,8 @@ LATENCY_RUNS = 3
 LATENCY_PAUSE_SECONDS = 0.01
 LOOK_AT_MEMORY_SECONDS = 0.25
 IDLE_SECONDS = 10.0
+TREES = 100
+SWEEPS = 200
 
 Say = Callable[[str], None]
 
@@ -204,6 +206,11 @@ class Bench:
         began = time.monotonic()
         state = self.served.get(f"/api/workflows/{name}")
         return time.monotonic() - began, state["status"]
+
+    def metrics(self) -> list[Line]:
+        """How long the sampler takes to read all process trees."""
+        self._check_time()
+        return report.sweep_lines(TREES, *sweeps.sweep_seconds(TREES, SWEEPS))
 
     def version(self) -> list[Line]:
         """The command line's start, as installed."""

@@ -20,6 +20,7 @@ IDLE_WAKE_UPS_TARGET = 0
 P99_TARGET_SECONDS = 0.025
 CREATE_TARGET_SECONDS = 1.5
 VERSION_TARGET_SECONDS = 0.150
+SWEEP_TARGET_SECONDS = 0.010
 
 
 @dataclass(slots=True)
@@ -141,6 +142,14 @@ def version_line(seconds: Sequence[float]) -> Line:
     middle = statistics.median(seconds)
     shown = f"{middle * 1e3:.0f} ms"
     return Line("wattle --version", shown, f"≤ {VERSION_TARGET_SECONDS * 1e3:.0f} ms", middle <= VERSION_TARGET_SECONDS)
+
+
+def sweep_lines(trees: int, first: float, seconds: Sequence[float]) -> list[Line]:
+    middle, longest = statistics.median(seconds), percentile(seconds, 0.99)
+    what = f"a sweep over {trees} trees of 2 processes"
+    shown = f"{middle * 1e3:.1f} ms (p99 {longest * 1e3:.1f} ms)"
+    target = f"≤ {SWEEP_TARGET_SECONDS * 1e3:.0f} ms"
+    return [Line(what, shown, target, middle <= SWEEP_TARGET_SECONDS), Line("the first one", f"{first * 1e3:.1f} ms")]
 
 
 def cases_table(cases: Sequence[Case], peers: Sequence[str]) -> str:

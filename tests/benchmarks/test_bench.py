@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import machine, peers, report, shapes
+from benchmarks import machine, peers, report, shapes, sweeps
 from benchmarks.report import Case
 from benchmarks.served import Timing
 from benchmarks.shapes import Shape
@@ -263,6 +263,14 @@ def test_the_file_system_is_that_of_the_nearest_mount() -> None:
     mounts = "a / ext4 rw 0 0\nb /tmp tmpfs rw 0 0\nc /tmpfiles xfs rw 0 0\n"
     kinds = [machine.file_system(Path(path), mounts) for path in ("/tmp/x", "/tmp", "/home", "/tmpfiles/x")]
     assert kinds == ["tmpfs", "tmpfs", "ext4", "xfs"]
+
+
+def test_a_sweep_is_judged_by_its_median() -> None:
+    first, seconds = sweeps.sweep_seconds(2, 5)
+    assert len(seconds) == 5 and first > 0
+    lines = report.sweep_lines(100, 0.02, [0.004, 0.009, 0.5])
+    assert (lines[0].value, lines[0].reached) == ("9.0 ms (p99 500.0 ms)", True)
+    assert report.sweep_lines(100, 0.02, [0.0101])[0].reached is False
 
 
 # --- the whole
