@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,3 +201,11 @@ def test_a_histogram_counts_by_upper_bounds() -> None:
     for seconds in (0.5, 1.0, 1.5, 9.0):
         histogram.observe(seconds)
     assert histogram.buckets() == ([("1.0", 2.0), ("2.0", 3.0), ("+Inf", 4.0)], 12.0)
+
+
+def test_a_server_that_nobody_scrapes_loads_no_library() -> None:
+    program = "import sys, wattle.daemon, wattle.api.app; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "wattle.metrics.prometheus" in loaded
+    assert not loaded & {"prometheus_client", "psutil"}
