@@ -41,6 +41,7 @@ from wattle.supervisor.orders import base_environment
 from wattle.supervisor.recovery import Recovery
 from wattle.supervisor.runs import Places
 from wattle.supervisor.space import Space
+from wattle.supervisor.witnesses import Identity, identity_of
 
 logger = logging.getLogger(__name__)
 
@@ -229,8 +230,8 @@ class Daemon:
         return self._signalled or 0
 
     def _reap_inherited(self) -> None:
-        for pid, exit_code, number in reap_inherited():
-            self._supervisor.runs.inherited(pid, exit_code, number)
+        for identity, status in reap_inherited():
+            self._supervisor.runs.witnesses.inherited(identity, status)
 
     def _on_signal(self, number: int, _: Any) -> None:
         if self._signalled is None and self._down_at_end:
@@ -418,20 +419,18 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_inherited() -> Iterator[tuple[int, int | None, int | None]]:
+def reap_inherited() -> Iterator[tuple[Identity, int]]:
     """Reap workers inherited from a dead keeper, and that keeper: each by its own pid, never by a wildcard.
 
-    Gives (pid, exit code, signal) of each.
+    Gives (identity, raw wait status) of each. The identity is read before the pid is free again.
     """
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            ended = ended and os.waitid(os.P_PID, ended.si_pid, os.WEXITED | os.WNOHANG)
+            if ended is None:
+                return
+            identity = identity_of(ended.si_pid)
+            _, status = os.waitpid(ended.si_pid, os.WNOHANG)
         except ChildProcessError:
             return
-        if ended is None:
-            return
-        if ended.si_code == os.CLD_EXITED:
-            yield ended.si_pid, ended.si_status, None
-        else:
-            yield ended.si_pid, None, ended.si_status
+        yield identity, status

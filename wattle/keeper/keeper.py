@@ -334,6 +334,7 @@ class Keeper:
         worker.started_at = worker.started_at or worker.ended_at
         worker.duration_us = max(0, worker.ended_at - worker.started_at)
         worker.noted = {pid: facts.start_ticks for pid, facts in marked.items()}
+        worker.status = entry.get("status")  # where the daemon knows it
         self._begin(worker, None)
         self._ending.leader_ended(worker, not marked)
 

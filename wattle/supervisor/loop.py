@@ -169,6 +169,7 @@ class Supervisor:
             self._looks.shutdown(wait=False, cancel_futures=True)
         if self.link is not None:
             self.link.close()
+        self.runs.witnesses.close()
         self._epoll.close()
         os.close(self._wake)
 
@@ -447,6 +448,7 @@ class Supervisor:
     def _lose_keeper(self, why: str) -> None:
         if self._ending:
             return
+        self.runs.witness()  # at once: who ends from now on ends unseen
         logger.warning("the keeper is gone (%s); finding or starting another", why)
         if self.link is not None:
             self._epoll.unregister(self.link.fileno())

@@ -151,6 +151,7 @@ class Recovery:
         link, fresh = self._keepers.connect()
         hello = link.hello
         self._import(hello)
+        runs.witness()
         runs.keeper_id, runs.boot_id = hello["keeper_id"], hello["boot_id"]
         dead = set(supervisor.imported) - {runs.keeper_id}
         supervisor.outbox.after_commit(partial(self._keepers.discard, dead))
@@ -240,6 +241,7 @@ class Recovery:
             "started_at": row.started_at if row else None,
             "timeout_seconds": live.worker.timeout_seconds,
             "stop": orders.stop_settings(live.worker),
+            "status": self._runs.witnesses.status(row) if row else None,
         }
 
 

@@ -22,6 +22,7 @@ from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.services import Services
 from wattle.supervisor.settling import Settling
+from wattle.supervisor.witnesses import Witnesses
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 WINDOW = 64
 LINK_AFTER_SECONDS = 0.1
 PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
-INHERITED_REMEMBERED = 10_000
 JUDGED = (Action.ORDER, Action.SCHEDULE, Action.CONCLUDE)  # what follows once an attempt's status is final
 
 
@@ -64,7 +64,7 @@ class Runs:
         self._clock = clock
         self._places = places
         self._observer = observer or Observer()
-        self._inherited: dict[int, dict[str, Any]] = {}
+        self.witnesses = Witnesses()
         self._unlinked: list[tuple[LiveRun, LiveWorker, int]] = []
         self.settling = Settling(
             self.active, self.apply, ledger, outbox, timers, clock, places.data_dir, captured
@@ -263,6 +263,7 @@ class Runs:
                     self.advance(run)
 
     def _order(self, run: LiveRun, live: LiveWorker) -> None:
+        self.witnesses.release(live.uid)
         live.attempt += 1
         live.uid = orders.uid_of(run.row, live.worker, live.attempt)
         live.reason_code = live.reason = live.exit_code = live.signal = None
@@ -418,12 +419,11 @@ class Runs:
             self.overtake(run, live, number)
             self._ended(run, live, record)
 
-    def inherited(self, pid: int, exit_code: int | None, signal: int | None) -> None:
-        """How a process ended that this daemon inherited from its dead keeper and reaped: what the next keeper,
-        which is not its parent, may not learn."""
-        if len(self._inherited) >= INHERITED_REMEMBERED:
-            self._inherited.clear()
-        self._inherited[pid] = {"exit_code": exit_code, "signal": signal, "known": True}
+    def witness(self) -> None:
+        """Hold on to the processes of all workers that live: their keeper may be unable to tell how they end."""
+        for run in self.active.values():
+            for name in run.ordered:
+                self.witnesses.hold(run.workers[name].row)
 
     def gone(self, uid: str) -> None:
         """The keeper never spawned it and never will, or reported its end before."""
@@ -490,8 +490,9 @@ class Runs:
         run.ordered.add(live.name)
 
     def _ended(self, run: LiveRun, live: LiveWorker, record: Mapping[str, Any]) -> None:
-        if not record.get("known", True) and live.row is not None and live.row.pid in self._inherited:
-            record = {**record, **self._inherited.pop(live.row.pid)}
+        if not record.get("known", True) and live.row is not None:
+            record = {**record, **self.witnesses.testimony(live.row)}
+        self.witnesses.release(live.uid)
         live.record = record
         outcome = judge(record, live.worker)
         if live.state is State.AILING:
@@ -581,6 +582,7 @@ class Runs:
         for run, live, number in seen:
             if live.attempt != number or live.state not in ORDERED_STATES:
                 continue
+            self.witnesses.hold(live.row)
             if (live.started_at or 0) > young_from:
                 self._link_later(run, live)
             else:
