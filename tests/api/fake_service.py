@@ -35,9 +35,11 @@ from wattle.service.views import (
     WorkflowView,
 )
 from wattle.store.rows import AttemptRow
+from wattle.supervisor.answers import Told
 
 DAY = 1_725_012_000_000_000  # 2024-08-30T10:00:00.000Z
 SECOND = 1_000_000
+TOLD = Told("uid-1", "data_fetcher", 4711, 3, 2, 1_795_248_723_155_000, 1_795_248_733_156_000)
 
 
 @dataclass
@@ -240,7 +242,7 @@ class FakeService:
         return self.answer(StopView(""))
 
     def down(self) -> Future[StopView]:
-        return self.answer(StopView("", ("uid-1",), True, 0))
+        return self.answer(StopView("", ("uid-1",), True, 0, (TOLD,)))
 
     # --- helpers
 

@@ -43,4 +43,19 @@ def test_down_tells_what_was_stopped(client: FlaskClient) -> None:
     answer = client.post("/api/down")
     assert answer.status_code == 200
     assert isinstance(answer.json["data"], str)
-    assert answer.json["stop"] == {"signalled": ["uid-1"], "escalated": True, "survivors": 0, "unattributed": 0}
+    told = {
+        "attempt": "uid-1",
+        "worker": "data_fetcher",
+        "pid": 4711,
+        "processes": 3,
+        "signal": "SIGINT",
+        "at": "2026-11-21T08:12:03.155Z",
+        "killed_at": "2026-11-21T08:12:13.156Z",
+    }
+    assert answer.json["stop"] == {
+        "signalled": ["uid-1"],
+        "signals": [told],
+        "escalated": True,
+        "survivors": 0,
+        "unattributed": 0,
+    }

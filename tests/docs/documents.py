@@ -97,7 +97,7 @@ def shape(value: Any, key: str = "") -> Any:
     """A JSON answer with instants, ids, pids, durations and amounts of memory replaced by words for them."""
     if isinstance(value, dict):
         return {name: shape(member, name) for name, member in value.items()}
-    if key == "signalled":
+    if key in ("signalled", "signals"):
         return "<attempts>"  # whether a process was there to be told is a matter of milliseconds
     if key == "points":
         return "<points>"  # how many there are is a matter of time

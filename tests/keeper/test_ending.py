@@ -306,7 +306,7 @@ def test_describe_names_the_whole_tree(keeper: Client) -> None:
     assert keeper.wait_message("tree", request=2)["pids"] == []
 
 
-def test_what_cannot_be_killed_is_reported_once_and_holds_up_nobody(keeper: Client) -> None:
+def test_what_cannot_be_killed_is_reported_and_holds_up_nobody(keeper: Client) -> None:
     """Stands in for a process in an uninterruptible sleep: one frozen by a tracer that is itself stopped
     would do too; a cgroup freezer is the one that needs no kernel module.
     """

@@ -17,9 +17,12 @@ def test_an_impossible_event_raises(cell: tuple[State, Event]) -> None:
         step(*cell)
 
 
-def test_only_an_empty_tree_ends_a_worker() -> None:
-    for (_, event), (after, action) in TABLE.items():
-        assert (after is State.GONE) == (event is Event.EMPTIED) == (action is Action.FINISH)
+def test_only_an_empty_tree_ends_a_worker_or_one_that_was_let_go() -> None:
+    for (before, event), (after, action) in TABLE.items():
+        assert (after is State.GONE) == (event in (Event.EMPTIED, Event.RELEASED))
+        assert (action is Action.FINISH) == (event is Event.EMPTIED)
+        if event is Event.RELEASED:
+            assert (before, action) == (State.SETTLING, Action.LET_GO), "never of a worker that is being stopped"
 
 
 def test_from_everywhere_killing_is_reached_by_waiting_or_at_once() -> None:

@@ -109,6 +109,8 @@ class FakeKeeper:
         cause = "stopped" if order["uid"] in self.stops else None
         duration = max(1000, at - self.started[order["uid"]])
         base = {"exit_code": None, "signal": None, "cause": cause, "known": True, "duration_us": duration, "at": at}
+        if cause is not None:
+            base["told"] = {"at": at, "signal": 15, "killed_at": None, "pid": 1000, "processes": 1}
         self.record(order, kind="ended", **base | fields)
 
     def refuse(self, worker: str, at: int, retryable: bool) -> None:

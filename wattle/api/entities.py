@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from wattle.api.envelope import instant
+from wattle.engine.outcome import signal_name
 from wattle.service.views import AttemptView, DagView, EventView, RunView, StopView, WorkerView, WorkflowView
 
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -207,6 +208,18 @@ def stop(view: StopView) -> dict[str, Any]:
     """What stands beside a stop's text. A stop that leaves survivors does not answer with success."""
     return {
         "signalled": list(view.signalled),
+        "signals": [
+            {
+                "attempt": told.attempt,
+                "worker": told.worker,
+                "pid": told.pid,
+                "processes": told.processes,
+                "signal": signal_name(told.signal),
+                "at": instant(told.at),
+                "killed_at": instant(told.killed_at),
+            }
+            for told in view.signals
+        ],
         "escalated": view.escalated,
         "survivors": 0,
         "unattributed": view.unattributed,

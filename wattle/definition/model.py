@@ -171,6 +171,7 @@ class Worker:
     priority: int = 0
     stdout: str | None = None  # name of the output that takes standard output, asked for by name
     capture_stdout: bool = True
+    allow_detached: bool = False  # what it leaves behind when it ends by itself may live on
     env_file: str | None = None  # absolute
     service: Service | None = None  # None: a task, which runs to its end
     templates: Templates | None = None  # None: neither its command nor its variables have placeholders

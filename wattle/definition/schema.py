@@ -253,6 +253,9 @@ class WorkerDocument(_Part):
     success_exit_codes: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(max_length=256)] | None = Field(
         None, description="exit codes that count as completed (default 0)"
     )
+    allow_detached: bool | None = Field(
+        None, description="true: processes that it leaves behind when it ends by itself live on (default: are ended)"
+    )
     stop: StopDocument | None = None
     kind: Literal["task", "service"] | None = Field(
         None, description="a task runs to its end (default); a service runs until nobody needs it"

@@ -88,6 +88,7 @@ class WorkerReader:
             priority=model.priority or 0,
             stdout=stdout,
             capture_stdout=model.capture_stdout is not False,
+            allow_detached=model.allow_detached is True,
             env_file=env_file,
             service=service,
             templates=templates,

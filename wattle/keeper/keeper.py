@@ -16,6 +16,7 @@ from wattle.keeper.order_queue import OrderQueue
 from wattle.keeper.poller import READ, Poller
 from wattle.keeper.protocol import PROTOCOL, frame
 from wattle.keeper.spawn import Refusal, Spawner
+from wattle.keeper.stop import State
 from wattle.keeper.timers import Timer, Timers
 from wattle.keeper.tree import Family, find_marked
 from wattle.keeper.worker import Order, Stop, Worker, identity
@@ -272,6 +273,10 @@ class Keeper:
             return
         strangers = self._family.refresh()
         for worker in bereaved:
+            if worker.state is State.GONE:
+                if not worker.orphans:
+                    self._family.forget(worker)
+                continue
             worker.unattributed += strangers
             strangers = 0
             if not worker.orphans:

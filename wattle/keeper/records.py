@@ -17,6 +17,7 @@ _ENDED = (
     b'"core":%b,"known":%b,"cause":%b,"escalated":%b,"left":%d,"unattributed":%d,"user_us":%b,"system_us":%b,'
     b'"max_rss_bytes":%b}'
 )
+_TOLD = b'%b,"told":{"at":%d,"signal":%d,"killed_at":%b,"pid":%d,"processes":%d}}'
 _CAUSES = {None: b"null", "stopped": b'"stopped"', "timed_out": b'"timed_out"'}
 
 
@@ -32,7 +33,7 @@ def refused(order: Order, at: int, refusal: Refusal) -> bytes:
 
 def ended(worker: Worker) -> bytes:
     exit_code, signal, has_core = _outcome(worker.status)
-    return _ENDED % (
+    record = _ENDED % (
         worker.identity,
         worker.ended_at,
         worker.started_at,
@@ -49,6 +50,12 @@ def ended(worker: Worker) -> bytes:
         _number(worker.system_us),
         _number(worker.max_rss_bytes),
     )
+    told = worker.told
+    if told is not None:
+        record = _TOLD % (record[:-1], told.at, told.signal, _number(told.killed_at), worker.pid, len(told.reached))
+    if worker.detached:
+        record = b'%b,"detached":%d}' % (record[:-1], worker.detached)
+    return record
 
 
 def live(worker: Worker) -> dict:

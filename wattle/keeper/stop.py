@@ -2,7 +2,7 @@
 
 Wanted and observed stay apart: `STOP` says what is wanted, `LEADER_ENDED` and `EMPTIED` what was seen. The
 leader is the process the keeper spawned; the tree is all that descends from it. A worker is over (`GONE`)
-only when its tree is empty.
+only when its tree is empty, or was let go.
 """
 
 import enum
@@ -24,6 +24,7 @@ class Event(enum.Enum):
     TIMED_OUT = "timed out"  # the worker's time limit passed
     LEADER_ENDED = "leader ended"  # seen; others of its tree live
     EMPTIED = "emptied"  # seen; nothing of the tree lives
+    RELEASED = "released"  # those the leader left behind may live on (allow_detached)
     DUE = "due"  # the state's own timer: a grace is over, a pass is due
 
 
@@ -35,6 +36,7 @@ class Action(enum.Enum):
     END_LEFT = "end_left"
     BEGIN_KILL = "begin_kill"
     KILL_AGAIN = "kill_again"
+    LET_GO = "let_go"
     FINISH = "finish"
 
 
@@ -59,6 +61,7 @@ TABLE: dict[tuple[State, Event], tuple[State, Action | None]] = {
     (State.SETTLING, Event.KILL): (State.KILLING, Action.BEGIN_KILL),
     (State.SETTLING, Event.TIMED_OUT): (State.SETTLING, None),
     (State.SETTLING, Event.EMPTIED): (State.GONE, Action.FINISH),
+    (State.SETTLING, Event.RELEASED): (State.GONE, Action.LET_GO),
     (State.SETTLING, Event.DUE): (State.ENDING_LEFT, Action.END_LEFT),
     (State.ENDING_LEFT, Event.STOP): (State.ENDING_LEFT, None),
     (State.ENDING_LEFT, Event.KILL): (State.KILLING, Action.BEGIN_KILL),
@@ -75,14 +78,15 @@ TABLE: dict[tuple[State, Event], tuple[State, Action | None]] = {
 
 LEADER_LIVES = frozenset({State.RUNNING, State.TERMINATING})
 
-# What cannot happen: a running worker has no timer of its own, a leader ends once, and who is gone is
-# forgotten. Written down so that a test can tell a decision from a hole.
+# What cannot happen: a running worker has no timer of its own, a leader ends once, only who was left
+# behind is released, and who is gone is forgotten. Written down so that a test can tell a decision from a hole.
 IMPOSSIBLE = frozenset(
     {
         (State.RUNNING, Event.DUE),
         (State.CLEARING, Event.LEADER_ENDED),
         (State.SETTLING, Event.LEADER_ENDED),
         (State.ENDING_LEFT, Event.LEADER_ENDED),
+        *((state, Event.RELEASED) for state in State if state is not State.SETTLING),
         *((State.GONE, event) for event in Event),
     }
 )

@@ -22,6 +22,7 @@ class Family:
         self.workers: dict[str, Worker] = {}
         self.leaders: dict[int, Worker] = {}
         self.sessions: dict[int, Worker] = {}
+        self.released: dict[str, Worker] = {}  # ended ones of whom something was let go and is still our child
         self._owners: dict[int, Worker | None] = {}
         self._children = proc.OwnChildren()
 
@@ -32,7 +33,15 @@ class Family:
             self.leaders[worker.pid] = worker
 
     def remove(self, worker: Worker) -> None:
+        """Forget an ended worker; one whose processes were let go is known until the last of them has ended."""
         del self.workers[worker.uid]
+        if worker.orphans:
+            self.released[worker.uid] = worker
+        else:
+            self.forget(worker)
+
+    def forget(self, worker: Worker) -> None:
+        self.released.pop(worker.uid, None)
         if self.sessions.get(worker.pid) is worker:
             del self.sessions[worker.pid]
 
@@ -49,11 +58,14 @@ class Family:
             facts = proc.read_stat(pid)
             if facts is None or facts.is_zombie:  # about to be reaped; its children are here already
                 continue
-            owner = self._owners[pid] = self._attribute(pid, facts)
-            if owner is None:
-                strangers += 1
-            else:
+            owner = self._attribute(pid, facts)
+            if owner is not None:
                 owner.orphans[pid] = facts.start_ticks
+            elif (now := proc.read_stat(pid)) is None or now.is_zombie:
+                continue  # it ended meanwhile: its traces were gone, not missing
+            else:
+                strangers += 1
+            self._owners[pid] = owner
         return strangers
 
     def reaped_orphan(self, pid: int) -> Worker | None:
@@ -78,11 +90,14 @@ class Family:
 
     def _attribute(self, pid: int, facts: proc.Stat) -> Worker | None:
         worker = self.sessions.get(facts.session)
+        if worker is not None and worker.leader_alive:
+            return worker
+        # The number of a session whose leader is gone may be another's by now, the marker not.
+        uid = proc.marker(pid)
+        if uid is not None and (marked := self.workers.get(uid) or self.released.get(uid)) is not None:
+            return marked
         if worker is not None:
             return worker
-        uid = proc.marker(pid)
-        if uid is not None and uid in self.workers:
-            return self.workers[uid]
         for worker in self.workers.values():
             if worker.noted.get(pid) == facts.start_ticks:
                 return worker

@@ -8,15 +8,18 @@ TERM = 15
 
 
 class Stop:
-    """How a worker is asked to end: which signal, to its group or its leader only, and for how long."""
+    """How a worker is asked to end: which signal, to its group or its leader only, and for how long; and whether what
+    outlives a leader that ends by itself may live on.
+    """
 
-    __slots__ = ("grace_seconds", "scope", "signal")
+    __slots__ = ("allow_detached", "grace_seconds", "scope", "signal")
 
     def __init__(self, message: dict | None) -> None:
         message = message or {}
         self.signal = int(message.get("signal", TERM))
         self.grace_seconds = max(0.0, float(message.get("grace_seconds", 10.0)))
         self.scope: str = message.get("scope", "group")
+        self.allow_detached = bool(message.get("allow_detached", False))
         if not 1 <= self.signal <= 64 or self.scope not in ("group", "leader"):
             raise ValueError(f"a worker cannot be stopped by {message!r}")
 
@@ -51,22 +54,40 @@ class Order:
         self.stop = Stop(message.get("stop"))
 
 
+class Told:
+    """How a worker was told to end: the first signal and its instant (unix µs), when SIGKILL began (None: it was not
+    needed), and who of its tree got one or the other, as (pid, start ticks).
+    """
+
+    __slots__ = ("at", "killed_at", "reached", "signal")
+
+    def __init__(self, at: int, signal: int) -> None:
+        self.at = at
+        self.signal = signal
+        self.killed_at: int | None = None
+        self.reached: set[tuple[int, int]] = set()
+
+
 class Worker:
     """A spawned or adopted process and its tree, until nothing of it is left.
 
     `pidfd` is open for adopted ones only: our own child's pid cannot be used again before we reap it.
     `orphans` are {pid: start ticks} of its descendants that are the keeper's own children; `noted` those of
-    its tree when it was last looked at; `left` those that outlived a leader that ended by itself.
-    `started_at` and `ended_at` are unix µs, `started` is monotonic µs. What it used is None where nobody
-    could tell.
+    its tree when it was last looked at; `left` those that outlived a leader that ended by itself, `detached`
+    counts those that were let go (allow_detached). `started_at` and `ended_at` are unix µs, `started` is
+    monotonic µs. What it used is None where nobody could tell. Only a worker that is being killed has `hit`,
+    those that the kill has reached, and `storm`, the turns since their number began to outgrow it.
     """
 
     __slots__ = (
-        "adopted", "cause", "deadline", "due", "duration_us", "ended_at", "escalated", "grace_seconds", "group",
-        "identity", "inode", "leader_alive", "left", "max_rss_bytes", "noted", "orphans", "pause_seconds", "pid",
-        "pidfd", "start_ticks", "started", "started_at", "state", "status", "stderr", "stdout", "stop", "stuck",
-        "system_us", "takes_slot", "uid", "unattributed", "user_us", "watch",
+        "adopted", "cause", "deadline", "detached", "due", "duration_us", "ended_at", "escalated", "grace_seconds",
+        "group", "hit", "identity", "inode", "leader_alive", "left", "max_rss_bytes", "noted", "orphans",
+        "pause_seconds", "pid", "pidfd", "start_ticks", "started", "started_at", "state", "status", "stderr",
+        "stdout", "stop", "storm", "stuck", "system_us", "takes_slot", "told", "uid", "unattributed", "user_us",
+        "watch",
     )  # fmt: skip
+    hit: set[tuple[int, int]]
+    storm: int
 
     def __init__(self, uid: str, identity: bytes, group: str, takes_slot: bool, stop: Stop) -> None:
         self.uid = uid
@@ -85,6 +106,8 @@ class Worker:
         self.pidfd = -1
         self.state = State.RUNNING
         self.cause: str | None = None
+        self.told: Told | None = None
+        self.detached = 0
         self.escalated = False
         self.leader_alive = True
         self.status: int | None = None

@@ -19,7 +19,7 @@ from wattle.definition.params import bind
 from wattle.definition.paths import Context
 from wattle.definition.resolve import check_paths, resolve
 from wattle.definition.validate import read_workflow, without_worker
-from wattle.errors import Conflict, Invalid, Problem, Unavailable, worker_not_found
+from wattle.errors import Conflict, Invalid, Problem, Unavailable, WattleError, worker_not_found
 from wattle.service.definitions import Definitions
 from wattle.service.views import CreatedView, StartedView, StopView
 from wattle.store.queries import Queries
@@ -128,11 +128,18 @@ class Changing:
         )
 
     def down(self) -> "Future[StopView]":
-        """Cancel all active runs; nothing is started any more, and `on_down` is called once all have ended. Where
-        that cannot be written down, Wattle does not end."""
-        future = self._supervisor.call_until_done(lambda commands, done: commands.down(done))
-        future.add_done_callback(lambda ended: self._on_down() if ended.exception() is None else None)
-        return future
+        """Cancel all active runs; nothing is started any more, and `on_down` is called once all have ended, which may
+        be after the answer: where something does not die that is Unavailable `STOP_INCOMPLETE`."""
+
+        def wish(commands: Commands, done: Callable[[Any], None]) -> None:
+            def ended(answer: Any) -> None:
+                done(answer)
+                if not isinstance(answer, WattleError):
+                    self._on_down()
+
+            commands.down(ended)
+
+        return self._supervisor.call_until_done(wish)
 
     # --- workers
 

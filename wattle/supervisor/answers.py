@@ -14,6 +14,20 @@ class StartedView:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """How one attempt was told to end. `processes` are those of its tree that were signalled, `killed_at` is None where
+    SIGKILL was not needed. Instants are unix µs."""
+
+    attempt: str
+    worker: str
+    pid: int
+    processes: int
+    signal: int
+    at: int
+    killed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StopView:
     """What a stop brought about: which attempts were signalled, and that nothing of them is left."""
 
@@ -21,10 +35,13 @@ class StopView:
     signalled: tuple[str, ...] = ()
     escalated: bool = False
     unattributed: int = 0
+    signals: tuple[Told, ...] = ()
 
 
 def together(stops: Iterable[StopView]) -> StopView:
     """What several stops brought about."""
     stops = list(stops)
     signalled = tuple(uid for stop in stops for uid in stop.signalled)
-    return StopView("", signalled, any(stop.escalated for stop in stops), sum(stop.unattributed for stop in stops))
+    signals = tuple(told for stop in stops for told in stop.signals)
+    escalated, unattributed = any(stop.escalated for stop in stops), sum(stop.unattributed for stop in stops)
+    return StopView("", signalled, escalated, unattributed, signals)

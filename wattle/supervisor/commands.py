@@ -147,7 +147,7 @@ class Commands:
             else:
                 done(view)
 
-        self._when_ended(active, "deleted by force", delete)
+        self._when_ended(active, "deleted by force", delete, done)
 
     def delete_worker(self, name: str, worker: str, rest: Rest, force: bool, done: Done) -> None:
         """Store a new version without the worker. The version is not checked: the next start says what it lacks."""
@@ -230,7 +230,7 @@ class Commands:
             else:
                 done(started)
 
-        self._when_ended(self._active(state.workflow.id), "restarted by a user", start)
+        self._when_ended(self._active(state.workflow.id), "restarted by a user", start, done)
 
     def down(self, done: Done) -> None:
         """End all active runs; what is being started is refused from now on."""
@@ -399,8 +399,9 @@ class Commands:
             raise Invalid("IDEMPOTENCY_KEY_REUSED", message)
         return StartedView(name, earlier.id, repeated=True)
 
-    def _when_ended(self, active: list[LiveRun], reason: str, done: Done) -> None:
-        """Cancel runs; `done` is called once all have ended."""
+    def _when_ended(self, active: list[LiveRun], reason: str, done: Done, caller: Done | None = None) -> None:
+        """Cancel runs; `done` is called once all have ended. Where something does not die, `caller` (else `done`) is
+        told STOP_INCOMPLETE before, and the rest happens all the same."""
         left, stops = {run.id for run in active}, []
         if not left:
             done(StopView(""))
@@ -414,6 +415,7 @@ class Commands:
 
         for run in active:
             run.waiters.append(partial(ended, run.id))
+            run.impatient.append(caller or done)
             if not run.is_cancelled:
                 self._runs.cancel(run, reason)
         self._ledger.urgent = True

@@ -107,6 +107,7 @@ class LiveRun:
     timed_out: bool = False
     linked: set[str] = field(default_factory=set)  # names whose documented log paths lead to the newest attempt
     waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when the run has ended
+    impatient: list[Callable[[Any], None]] = field(default_factory=list)  # told when something of it does not die
     stops: list[StopView] = field(default_factory=list)  # of its workers, for those who wait for its end
     by_position: dict[int, LiveWorker] = field(default_factory=dict)
 

@@ -263,14 +263,17 @@ class Supervisor:
         self._survive(partial(self.runs.record, record))
 
     def _stuck(self, uid: str, pids: list[int]) -> None:
-        live = self.runs.stuck(uid, pids)
-        if live is None:
+        found = self.runs.stuck(uid, pids)
+        if found is None:
             return
+        run, live = found
         shown = ", ".join(map(str, pids))
         error = Unavailable("STOP_INCOMPLETE", f"Worker '{live.name}' is being stopped, but these do not die: {shown}")
-        for waiter in live.waiters:
-            waiter(error)
+        for waiter in (*live.waiters, *run.impatient):
+            self.outbox.answer(partial(waiter, error))
         live.waiters.clear()
+        run.impatient.clear()
+        self.ledger.urgent = True
 
     # --- write down
 

@@ -153,7 +153,8 @@ def takes_slot(run: RunRow, worker: Worker) -> bool:
 
 def stop_settings(worker: Worker) -> dict[str, Any]:
     stop = worker.stop
-    return {"signal": stop.signal, "grace_seconds": stop.grace_seconds, "scope": stop.scope}
+    settings = {"signal": stop.signal, "grace_seconds": stop.grace_seconds, "scope": stop.scope}
+    return {**settings, "allow_detached": True} if worker.allow_detached else settings
 
 
 def directories(workers: Iterable[Worker]) -> list[str]:

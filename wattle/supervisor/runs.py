@@ -14,7 +14,7 @@ from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, s
 from wattle.metrics import usage
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import files, orders
-from wattle.supervisor.answers import StopView, together
+from wattle.supervisor.answers import StopView, Told, together
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
@@ -31,6 +31,7 @@ WINDOW = 64
 LINK_AFTER_SECONDS = 0.1
 PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
 JUDGED = (Action.ORDER, Action.SCHEDULE, Action.CONCLUDE)  # what follows once an attempt's status is final
+STUCK = "its processes "
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ class Runs:
         for waiter in run.waiters:
             self._outbox.answer(partial(waiter, view))
         run.waiters.clear()
+        run.impatient.clear()
 
     def _run_reason(self, run: LiveRun, status: Status) -> tuple[str | None, str | None]:
         if run.timed_out:
@@ -493,6 +495,7 @@ class Runs:
         if not record.get("known", True) and live.row is not None:
             record = {**record, **self.witnesses.testimony(live.row)}
         self.witnesses.release(live.uid)
+        live.reason = _before_stuck(live.reason)
         live.record = record
         outcome = judge(record, live.worker)
         if live.state is State.AILING:
@@ -506,8 +509,10 @@ class Runs:
             live.started_at = started_at
             live.ended_at = max(int(started_at or 0) + int(record["duration_us"]), int(started_at or 0))
             if record.get("left"):
-                count = "1 process" if record["left"] == 1 else f"{record['left']} processes"
-                live.notices += (f"{count} left behind by it had to be ended",)
+                live.notices += (f"{_processes(record['left'])} left behind by it had to be ended",)
+            if count := record.get("detached"):
+                were = "was" if count == 1 else "were"
+                live.notices += (f"{_processes(count)} {were} left running (allow_detached)",)
         self._write_end(run, live, outcome, record)
         if record.get("cause") == "stopped" and live.state not in (State.ENDING, State.AILING):
             run.stops.append(_stop_of(live))
@@ -546,15 +551,14 @@ class Runs:
         elif live.worker.service is not None:
             self.services.watch(run, live)
 
-    def stuck(self, uid: str, pids: list[int]) -> LiveWorker | None:
-        """The worker whose tree is not empty 5 s after SIGKILL."""
+    def stuck(self, uid: str, pids: list[int]) -> tuple[LiveRun, LiveWorker] | None:
+        """The worker whose tree is not empty 5 s after SIGKILL, and its run."""
         for run in self.active.values():
             for name in run.ordered:
                 live = run.workers[name]
                 if live.uid == uid:
-                    live.reason = f"its processes {', '.join(map(str, pids))} do not die"
-                    self._ledger.worker_changed(run, live)
-                    return live
+                    self._show_stuck(run, live, pids)
+                    return run, live
         return None
 
     def used(self, found: Mapping[tuple[int, int, int], Mapping[str, Any]]) -> None:
@@ -565,6 +569,17 @@ class Runs:
             if live is not None and live.row is not None and live.attempt == number and live.row.ended_at is None:
                 live.row = replace(live.row, metrics=usage.stored(None, tree))
                 self._ledger.attempt_changed(live.row)
+
+    def _show_stuck(self, run: LiveRun, live: LiveWorker, pids: list[int]) -> None:
+        """The first time it is an event; afterwards other pids may be left."""
+        before = _before_stuck(live.reason)
+        stuck = f"{STUCK}{', '.join(map(str, pids))} do not die"
+        reason = f"{before}, but {stuck}" if before else stuck
+        if live.reason == before:
+            self._event(run, live, "stuck", {"reason": reason})
+        if live.reason != reason:
+            live.reason = reason
+            self._ledger.worker_changed(run, live)
 
     # --- small things
 
@@ -620,7 +635,19 @@ def _stop_of(live: LiveWorker) -> StopView:
     """What the end of its process says of the stop that brought it about."""
     record = live.record or {}
     signalled = (live.uid,) if record.get("cause") == "stopped" else ()
-    return StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)))
+    told = record.get("told")
+    signals = (Told(attempt=live.uid, worker=live.name, **told),) if signalled and told else ()
+    return StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)), signals)
+
+
+def _before_stuck(reason: str | None) -> str | None:
+    """A worker's reason without that something of it does not die; also of one that a former daemon wrote."""
+    head, is_stuck, _ = (reason or "").partition(STUCK)
+    return head.removesuffix(", but ") or None if is_stuck else reason
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _index(run: LiveRun, live: LiveWorker) -> int:
