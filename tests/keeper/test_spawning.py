@@ -14,7 +14,7 @@ import pytest
 from keeper.client import PYTHON, Client, until
 
 from wattle.keeper import launch
-from wattle.keeper.spawn import refusal_of
+from wattle.keeper.refusals import refusal_of
 from wattle.keeper.worker import Order
 
 
@@ -181,8 +181,11 @@ def _refusal_cases(tmp_path: Path) -> dict[str, tuple[list[str], dict]]:
         "not_executable in PATH": (["plain"], {"env": {"PATH": str(tmp_path / "bin")}}),
         "bad_interpreter": ([f"{tmp_path}/bad"], {}),
         "working_dir_missing": (["true"], {"cwd": str(tmp_path / "gone")}),
-        "working_dir_missing a file": (["true"], {"cwd": str(tmp_path / "plain")}),
+        "working_dir_not_directory": (["true"], {"cwd": str(tmp_path / "plain")}),
         "argument_list_too_long": (["true", "x" * 200_000], {}),
+        "argument_list_too_long in all": (["true", *["x" * 100_000] * 40], {}),
+        "environment_too_large": (["true"], {"env": {"LONG": "x" * 200_000}}),
+        "environment_too_large in all": (["true"], {"env": {f"V{n}": "x" * 100_000 for n in range(40)}}),
         "log_unwritable": (["true"], {"stdout": str(tmp_path / "no" / "such.out")}),
         "log_unwritable directory": (["true"], {"stderr": str(tmp_path)}),
         "spawn_failed NUL": (["true", "a\0b"], {}),
@@ -234,6 +237,7 @@ def _start_without_capabilities(data: Client) -> None:
         (errno.ENOMEM, "out_of_memory", True),
         (errno.ENFILE, "descriptor_limit", True),
         (errno.EMFILE, "descriptor_limit", True),
+        (errno.ETXTBSY, "command_busy", True),
         (errno.E2BIG, "argument_list_too_long", False),
         (errno.EIO, "spawn_failed", False),
     ],
@@ -243,7 +247,7 @@ def test_errors_of_the_machine_say_whether_a_retry_helps(
 ) -> None:
     logs = {"stdout": str(tmp_path / "o"), "stderr": str(tmp_path / "e")}
     order = Order({"uid": "u", "argv": ["true"], "cwd": "/", **logs})
-    refusal = refusal_of(order, "/bin/true", OSError(number, "told by the test"))
+    refusal = refusal_of(order, "/bin/true", OSError(number, "told by the test"), {})
     assert (refusal.code, refusal.retryable) == (code, retryable)
 
 

@@ -72,6 +72,11 @@ class Ending:
             worker.grace_seconds = None
         self._meet(worker, Event.TIMED_OUT)
 
+    def exceed_memory(self, worker: Worker, memory_bytes: int) -> None:
+        """A running worker's tree holds more memory than it may: everything of it is killed at once."""
+        worker.cause, worker.memory_bytes = "memory", memory_bytes
+        self._meet(worker, Event.KILL)
+
     def leader_ended(self, worker: Worker, is_empty: bool) -> None:
         """The leader's end was seen (and reaped, if it was ours to reap)."""
         worker.leader_alive = False

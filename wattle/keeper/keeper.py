@@ -12,10 +12,12 @@ from wattle.keeper import proc, records
 from wattle.keeper.connection import Connection
 from wattle.keeper.ending import Ending
 from wattle.keeper.journal import JournalWriter
+from wattle.keeper.memory import MemoryWatch
 from wattle.keeper.order_queue import OrderQueue
 from wattle.keeper.poller import READ, Poller
 from wattle.keeper.protocol import PROTOCOL, frame
-from wattle.keeper.spawn import Refusal, Spawner
+from wattle.keeper.refusals import Refusal
+from wattle.keeper.spawn import Spawner
 from wattle.keeper.stop import State
 from wattle.keeper.timers import Timer, Timers
 from wattle.keeper.tree import Family, find_marked
@@ -48,6 +50,7 @@ class Keeper:
         self._family = Family()
         self._spawner = Spawner()
         self._ending = Ending(self._family, self.timers, self._finished, self._stuck)
+        self._memory = MemoryWatch(self._family, self.timers, self._ending)
         self._own_peak_kib = 0
         self._ended: set[str] = set()
         self._ended_in_order: deque[tuple[int, str]] = deque()
@@ -198,6 +201,8 @@ class Keeper:
         worker.started_at, worker.started = at, started
         _identify(worker)
         self._begin(worker, order.timeout_seconds)
+        if order.memory_max_bytes is not None:
+            self._memory.watch(worker, order.memory_max_bytes)
         self._record_start(worker)
 
     def _wait_for_logs(self, order: Order, why: str) -> None:
@@ -323,7 +328,7 @@ class Keeper:
         worker = _from_entry(entry)
         worker.pid, worker.inode, worker.start_ticks = pid, inode, proc.start_ticks(pid)
         worker.started_at = worker.started_at or proc.started_at(worker.start_ticks or 0)
-        self._begin_adopted(worker, pidfd, entry.get("timeout_seconds"))
+        self._begin_adopted(worker, pidfd, entry)
         return worker
 
     def _take_up(self, entry: dict, marked: dict[int, proc.Stat]) -> None:
@@ -352,14 +357,16 @@ class Keeper:
         worker.inode = os.fstat(pidfd).st_ino if proc.HAS_PIDFS else None
         worker.started_at = worker.started_at or proc.started_at(ticks)
         self._record_start(worker)
-        self._begin_adopted(worker, pidfd, entry.get("timeout_seconds"))
+        self._begin_adopted(worker, pidfd, entry)
         return True
 
-    def _begin_adopted(self, worker: Worker, pidfd: int, timeout_seconds: float | None) -> None:
+    def _begin_adopted(self, worker: Worker, pidfd: int, entry: dict) -> None:
         worker.pidfd = pidfd
         worker.started = _monotonic_us() - max(0, _wall_us() - worker.started_at)
-        self._begin(worker, timeout_seconds)
+        self._begin(worker, entry.get("timeout_seconds"))
         self._family.members(worker)
+        if entry.get("memory_max_bytes") is not None:
+            self._memory.watch(worker, int(entry["memory_max_bytes"]))
         self._poller.watch(pidfd, READ, lambda mask: self._adopted_ended(worker))
 
     def _adopted_ended(self, worker: Worker) -> None:

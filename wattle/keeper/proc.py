@@ -210,6 +210,28 @@ def own_peak_kib() -> int:
     return int(text[start:].split(None, 2)[1]) if start >= 0 else 0
 
 
+def resident_bytes(pid: int) -> int:
+    """What it holds in memory and in swap, pages shared with others in full. Cheap; 0 for one that is gone."""
+    return _kib(_read(f"/proc/{pid}/status"), b"VmRSS:", b"VmSwap:") * 1024
+
+
+def share_bytes(pid: int) -> int | None:
+    """The same with its fair share of what is shared. The kernel walks all its pages for it: 1 ms for 400 MB.
+
+    None where that may not be known."""
+    text = _read(f"/proc/{pid}/smaps_rollup")
+    return _kib(text, b"\nPss:", b"\nSwapPss:") * 1024 if text else None
+
+
+def _kib(text: bytes, *fields: bytes) -> int:
+    total = 0
+    for field in fields:
+        start = text.find(field)
+        if start >= 0:
+            total += int(text[start + len(field) : start + len(field) + 64].split(None, 1)[0])
+    return total
+
+
 def log_identities(pid: int) -> set[tuple[int, int]]:
     """(device, inode) of what the process has on descriptors 0, 1 and 2."""
     found = set()

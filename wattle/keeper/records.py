@@ -7,7 +7,7 @@ import json
 import os
 
 from wattle.keeper.protocol import encode_json
-from wattle.keeper.spawn import Refusal
+from wattle.keeper.refusals import Refusal
 from wattle.keeper.worker import Order, Worker
 
 _STARTED = b'"kind":"started",%b,"at":%d,"pid":%d,"inode":%b,"start_ticks":%b}'
@@ -19,6 +19,7 @@ _ENDED = (
 )
 _TOLD = b'%b,"told":{"at":%d,"signal":%d,"killed_at":%b,"pid":%d,"processes":%d}}'
 _CAUSES = {None: b"null", "stopped": b'"stopped"', "timed_out": b'"timed_out"'}
+_MEMORY = b'"memory","memory_bytes":%d'
 
 
 def started(worker: Worker) -> bytes:
@@ -42,7 +43,7 @@ def ended(worker: Worker) -> bytes:
         _number(signal),
         _truth(has_core),
         _truth(worker.status is not None),
-        _CAUSES[worker.cause],
+        _CAUSES[worker.cause] if worker.memory_bytes is None else _MEMORY % worker.memory_bytes,
         _truth(worker.escalated),
         len(worker.left),
         worker.unattributed,

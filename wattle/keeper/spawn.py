@@ -1,4 +1,7 @@
-"""An order becomes a process, or a refusal in words. Always posix_spawn, never fork: no Python runs in the child.
+"""An order becomes a process, or a refusal in words.
+
+Always posix_spawn, so that no Python runs in the child; but for orders with settings (settings.py), which it
+cannot carry out: they are forked (forked.py).
 
 The log files are created by the spawn's own file actions, so an attempt without a stdout file was never
 executed. The umask and the working directory are the keeper's own for the moment of the spawn.
@@ -7,32 +10,28 @@ executed. The umask and the working directory are the keeper's own for the momen
 import errno
 import os
 import signal
-import stat
 import time
-from contextlib import suppress
+from collections.abc import Callable
 
-from wattle.keeper.ballast import NO_ROOM, UNWRITABLE
+from wattle.keeper import forked
+from wattle.keeper.refusals import (
+    LOG_FLAGS,
+    Refusal,
+    directory_refusal,
+    is_file,
+    machine_refusal,
+    nul_refusal,
+    refusal_of,
+)
+from wattle.keeper.settings import Refused, become
 from wattle.keeper.worker import Order
 
 SHELL = "/bin/sh"
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 REMEMBER_SECONDS = 1.0
 
-_LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _STDIN = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
-
-
-class Refusal:
-    """Why an order did not become a process. `retryable`: the same order may succeed later. `waits`: it is no
-    end of the order, which is tried again when Wattle's own disk takes its logs."""
-
-    __slots__ = ("code", "reason", "retryable", "waits")
-
-    def __init__(self, code: str, reason: str, retryable: bool = False, waits: bool = False) -> None:
-        self.code = code
-        self.reason = reason
-        self.retryable = retryable
-        self.waits = waits
+_Start = Callable[[Order, str, list[str], dict[bytes, bytes]], int]
 
 
 class Spawner:
@@ -55,15 +54,21 @@ class Spawner:
         try:
             os.chdir(order.cwd)
         except (OSError, ValueError) as error:
-            return _directory_refusal(order.cwd, error)
+            return directory_refusal(order.cwd, error)
         try:
             env = self._environment(order)
-            return self._spawn_in(order, env)
+            if order.settings is not None:
+                return self._fork(order, env)
+            return self._start_in(order, env, self._posix_spawn)
         except ValueError as error:
-            return Refusal("spawn_failed", f"{order.argv[0]!r} cannot be started: {error}")
+            return nul_refusal(order, error)
 
     def _environment(self, order: Order) -> dict[bytes, bytes]:
-        env = self._base.copy()
+        base = self._base
+        if order.inherit is None:
+            env = base.copy()
+        else:
+            env = {name: base[name] for name in map(_encode, order.inherit) if name in base}
         for name, value in order.env.items():
             if value is None:
                 env.pop(_encode(name), None)
@@ -71,7 +76,8 @@ class Spawner:
                 env[_encode(name)] = _encode(value)
         return env
 
-    def _spawn_in(self, order: Order, env: dict[bytes, bytes]) -> int | Refusal:
+    def _start_in(self, order: Order, env: dict[bytes, bytes], start: _Start, user: str = "") -> int | Refusal:
+        """Find the command and start it; a start that succeeds in the child of a fork does not return."""
         name = order.argv[0]
         search = env.get(b"PATH", DEFAULT_PATH)
         for fresh in (False, True):
@@ -79,29 +85,50 @@ class Spawner:
             if path is None:
                 return Refusal("command_not_found", f"command {name!r} was not found in PATH ({os.fsdecode(search)})")
             try:
-                return self._posix_spawn(order, path, order.argv, env)
+                return start(order, path, order.argv, env)
             except OSError as error:
                 if error.errno == errno.ENOEXEC and order.direct:
-                    return self._spawn_by_shell(order, path, env)
+                    return self._start_by_shell(order, path, env, start, user)
                 if error.errno == errno.ENOENT and path != name and not fresh and not os.path.exists(path):
                     continue
-                return refusal_of(order, path, error)
+                return refusal_of(order, path, error, env, user)
         raise AssertionError("a fresh look-up is never repeated")
 
-    def _spawn_by_shell(self, order: Order, path: str, env: dict[bytes, bytes]) -> int | Refusal:
+    def _start_by_shell(
+        self, order: Order, path: str, env: dict[bytes, bytes], start: _Start, user: str
+    ) -> int | Refusal:
         try:
-            return self._posix_spawn(order, SHELL, [SHELL, path, *order.argv[1:]], env)
+            return start(order, SHELL, [SHELL, path, *order.argv[1:]], env)
         except OSError as error:
-            return refusal_of(order, SHELL, error)
+            return refusal_of(order, SHELL, error, env, user)
+
+    def _fork(self, order: Order, env: dict[bytes, bytes]) -> int | Refusal:
+        try:
+            return forked.fork(lambda: self._execute(order, env), self._reset)
+        except OSError as error:
+            return machine_refusal(order.argv[0], error) or refusal_of(order, order.argv[0], error, env)
+
+    def _execute(self, order: Order, env: dict[bytes, bytes]) -> Refusal:
+        """In the child: become what the order wants, then its program. The user may find other commands than we."""
+        self._found.clear()
+        try:
+            user = become(order, env)
+            refusal = self._start_in(order, env, _execve, user)
+        except Refused as refused:
+            return refused.refusal
+        except ValueError as error:
+            return nul_refusal(order, error)
+        assert isinstance(refusal, Refusal)
+        return refusal
 
     def _posix_spawn(self, order: Order, path: str, argv: list[str], env: dict[bytes, bytes]) -> int:
         files = [
             _STDIN,
-            (os.POSIX_SPAWN_OPEN, 1, order.stdout, _LOG_FLAGS, 0o600),
-            (os.POSIX_SPAWN_OPEN, 2, order.stderr, _LOG_FLAGS, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, order.stdout, LOG_FLAGS, 0o600),
+            (os.POSIX_SPAWN_OPEN, 2, order.stderr, LOG_FLAGS, 0o600),
         ]
         for number, file in order.descriptors.items():
-            files.append((os.POSIX_SPAWN_OPEN, number, file, _LOG_FLAGS, 0o600))
+            files.append((os.POSIX_SPAWN_OPEN, number, file, LOG_FLAGS, 0o600))
         return os.posix_spawn(path, argv, env, file_actions=files, setsid=True, setsigmask=[], setsigdef=self._reset)
 
     def _look_up(self, name: str, search: bytes, fresh: bool) -> str | None:
@@ -115,6 +142,11 @@ class Spawner:
                 self._found.clear()
             self._found[name, search] = (path, now)
         return path
+
+
+def _execve(order: Order, path: str, argv: list[str], env: dict[bytes, bytes]) -> int:
+    forked.unblock()
+    os.execve(path, argv, env)
 
 
 def _encode(text: str) -> bytes:
@@ -132,97 +164,9 @@ def _search(name: str, search: str) -> tuple[str | None, bool]:
     for entry in search.split(":"):
         absolute = absolute and entry.startswith("/")
         path = f"{entry or '.'}/{name}"
-        if not _is_file(path):
+        if not is_file(path):
             continue
         if os.access(path, os.X_OK):
             return path, absolute
         second_best = second_best or path
     return second_best, False
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def _directory_refusal(cwd: str, error: Exception) -> Refusal:
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        return Refusal("working_dir_missing", f"working directory {cwd} does not exist")
-    if number == errno.EACCES:
-        return Refusal("working_dir_unreadable", f"working directory {cwd} may not be entered")
-    return Refusal("spawn_failed", f"working directory {cwd} cannot be entered: {_words(error)}")
-
-
-_BY_ERRNO = {
-    errno.E2BIG: ("argument_list_too_long", "its arguments and environment are too long together", False),
-    errno.EAGAIN: ("process_limit", "the limit of processes is reached", True),
-    errno.EMFILE: ("descriptor_limit", "the keeper has no file descriptor left", True),
-    errno.ENFILE: ("descriptor_limit", "the machine has no file descriptor left", True),
-    errno.ENOMEM: ("out_of_memory", "there is not enough memory", True),
-    errno.ETXTBSY: ("spawn_failed", "its file is being written", True),
-}
-
-
-def refusal_of(order: Order, path: str, error: OSError) -> Refusal:
-    """Put in words why the spawn of `path` for the order failed; asked in the order's own directory."""
-    name = order.argv[0]
-    if error.errno in NO_ROOM:
-        return _log_waits(order, order.stdout, error)  # nothing else of a spawn needs room
-    return _machine_refusal(name, error) or _log_refusal(order) or _command_refusal(name, path, error)
-
-
-def _machine_refusal(name: str, error: OSError) -> Refusal | None:
-    if error.errno not in _BY_ERRNO:
-        return None
-    code, words, retryable = _BY_ERRNO[error.errno]
-    return Refusal(code, f"{name!r} cannot be started: {words}", retryable)
-
-
-def _log_refusal(order: Order) -> Refusal | None:
-    for log in (order.stdout, order.stderr, *order.descriptors.values()):
-        try:
-            os.close(os.open(log, _LOG_FLAGS | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            if error.errno in UNWRITABLE:
-                return _log_waits(order, log, error)
-            words = f"log file {log} cannot be opened: {_words(error)}"
-            return _machine_refusal(order.argv[0], error) or Refusal("log_unwritable", words)
-    return None
-
-
-def _log_waits(order: Order, log: str, error: OSError) -> Refusal:
-    """Nothing was executed, so no log may stay: that one exists says that its attempt may have been started."""
-    for path in (order.stdout, order.stderr):
-        with suppress(OSError):
-            if os.stat(path).st_size == 0:
-                os.unlink(path)
-    words = f"log file {log} cannot be opened: {_words(error)}"
-    return Refusal("log_unwritable", words, retryable=True, waits=True)
-
-
-def _command_refusal(name: str, path: str, error: OSError) -> Refusal:
-    runs = _is_file(path) and os.access(path, os.X_OK)
-    if runs and error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ELOOP):
-        return Refusal("bad_interpreter", f"{path} names an interpreter that cannot be run: {_interpreter(path)}")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
-        return Refusal("command_not_found", f"command {name!r} was not found")
-    if error.errno == errno.EACCES:
-        return Refusal("not_executable", f"{path} is not executable")
-    return Refusal("spawn_failed", f"{name!r} cannot be started: {_words(error)}")
-
-
-def _interpreter(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            first = file.readline(256)
-    except OSError:
-        first = b""
-    words = first[2:].split() if first.startswith(b"#!") else []
-    return words[0].decode("utf-8", "replace") if words else "its loader is missing"
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

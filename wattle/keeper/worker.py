@@ -27,12 +27,13 @@ class Stop:
 class Order:
     """One process wanted. Raises KeyError, IndexError, TypeError, ValueError or AttributeError on a message
     that is no order: joining is the cheapest check that all of it is text. `identity` is uid and tag as every
-    record has them, JSON without braces.
+    record has them, JSON without braces. `inherit` are the names of the base environment's variables that it
+    sees (None: all); `settings` what posix_spawn cannot do (settings.py), None where there is nothing of it.
     """
 
     __slots__ = (
-        "argv", "cwd", "descriptors", "direct", "env", "group", "identity", "priority", "stderr", "stdout", "stop",
-        "takes_slot", "timeout_seconds", "uid",
+        "argv", "cwd", "descriptors", "direct", "env", "group", "identity", "inherit", "memory_max_bytes", "priority",
+        "settings", "stderr", "stdout", "stop", "takes_slot", "timeout_seconds", "uid",
     )  # fmt: skip
 
     def __init__(self, message: dict) -> None:
@@ -51,6 +52,12 @@ class Order:
         self.takes_slot = bool(message.get("takes_slot", True))
         self.priority = int(message.get("priority", 0))
         self.timeout_seconds = _seconds(message.get("timeout_seconds"))
+        self.inherit: list[str] | None = message.get("inherit")
+        if self.inherit is not None:
+            "".join(self.inherit)
+        self.settings: dict | None = message.get("settings")
+        limit = message.get("memory_max_bytes")
+        self.memory_max_bytes = None if limit is None else int(limit)
         self.stop = Stop(message.get("stop"))
 
 
@@ -74,17 +81,18 @@ class Worker:
     `pidfd` is open for adopted ones only: our own child's pid cannot be used again before we reap it.
     `orphans` are {pid: start ticks} of its descendants that are the keeper's own children; `noted` those of
     its tree when it was last looked at; `left` those that outlived a leader that ended by itself, `detached`
-    counts those that were let go (allow_detached). `started_at` and `ended_at` are unix µs, `started` is
-    monotonic µs. What it used is None where nobody could tell. Only a worker that is being killed has `hit`,
-    those that the kill has reached, and `storm`, the turns since their number began to outgrow it.
+    counts those that were let go (allow_detached). `memory_bytes` is what its tree held when that was too much.
+    `started_at` and `ended_at` are unix µs, `started` is monotonic µs. What it used is None where nobody could
+    tell. Only a worker that is being killed has `hit`, those that the kill has reached, and `storm`, the turns
+    since their number began to outgrow it.
     """
 
     __slots__ = (
         "adopted", "cause", "deadline", "detached", "due", "duration_us", "ended_at", "escalated", "grace_seconds",
-        "group", "hit", "identity", "inode", "leader_alive", "left", "max_rss_bytes", "noted", "orphans",
-        "pause_seconds", "pid", "pidfd", "start_ticks", "started", "started_at", "state", "status", "stderr",
-        "stdout", "stop", "storm", "stuck", "system_us", "takes_slot", "told", "uid", "unattributed", "user_us",
-        "watch",
+        "group", "hit", "identity", "inode", "leader_alive", "left", "max_rss_bytes", "memory_bytes", "noted",
+        "orphans", "pause_seconds", "pid", "pidfd", "start_ticks", "started", "started_at", "state", "status",
+        "stderr", "stdout", "stop", "storm", "stuck", "system_us", "takes_slot", "told", "uid", "unattributed",
+        "user_us", "watch",
     )  # fmt: skip
     hit: set[tuple[int, int]]
     storm: int
@@ -114,6 +122,7 @@ class Worker:
         self.user_us: int | None = None
         self.system_us: int | None = None
         self.max_rss_bytes: int | None = None
+        self.memory_bytes: int | None = None
         self.ended_at = 0
         self.duration_us = 0
         self.unattributed = 0
