@@ -86,6 +86,23 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Who a worker's process is, and what it and its descendants may take of the machine. None: as the server.
+
+    `user` is `name`, `uid`, or either with `:group`. `rlimits` are {name: number, or "unlimited"}, soft and hard.
+    `memory_max_bytes` is of the whole process tree. `inherit_env` are the names of the server's variables that it
+    sees, None for all.
+    """
+
+    user: str | None = None
+    umask: int | None = None
+    nice: int | None = None
+    rlimits: Mapping[str, int | str] = field(default_factory=dict)
+    memory_max_bytes: int | None = None
+    inherit_env: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Placeholder:
     """`${{ kind.name }}`; `kind` is inputs, outputs, params, or run (then `name` is id)."""
 
@@ -175,6 +192,7 @@ class Worker:
     env_file: str | None = None  # absolute
     service: Service | None = None  # None: a task, which runs to its end
     templates: Templates | None = None  # None: neither its command nor its variables have placeholders
+    limits: Limits | None = None  # None: nothing is asked for
     document: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -20,6 +20,7 @@ from wattle.definition.signals import LARGEST, signal_number
 # Bounds on what one worker can hold, and so on the problems it can have (pydantic makes an object of each).
 MOST_MEMBERS = 100_000
 MOST_FIELDS = 100
+MOST_BYTES = 2**62
 _TEN_YEARS_SECONDS = 315_360_000
 
 
@@ -44,6 +45,40 @@ def _signal(value: Any) -> Any:
     if (number := signal_number(value)) is None:
         raise PydanticCustomError("signal", "is not a signal")
     return number
+
+
+def _umask(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise PydanticCustomError("umask", "must be octal digits in a text, as in \"027\", or an integer")
+    if isinstance(value, str) and not re.fullmatch("[0-7]{1,4}", value):
+        raise PydanticCustomError("umask", "must be octal digits, as in \"027\"")
+    if not 0 <= (number := int(value, 8) if isinstance(value, str) else value) <= 0o777:
+        raise PydanticCustomError("umask", "must be from \"000\" to \"777\" (octal), or an integer from 0 to 511")
+    return number
+
+
+def _user(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise PydanticCustomError("user", "must be the name of a user or a number")
+    return str(value)
+
+
+def _limit(value: Any) -> Any:
+    if value != "unlimited" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise PydanticCustomError("rlimit", "must be an integer or \"unlimited\"")
+    if isinstance(value, int) and not 0 <= value <= MOST_BYTES:
+        raise PydanticCustomError("rlimit", f"must be from 0 to {MOST_BYTES}, or \"unlimited\"")
+    return value
+
+
+def _inherited(value: Any) -> Any:
+    if not isinstance(value, (bool, list)):
+        raise PydanticCustomError("inherit_env", "must be true, false, or an array of names")
+    return _bounded(value)
+
+
+def _inherited_form(value: Any) -> str:
+    return "[all]" if isinstance(value, bool) else "[names]"
 
 
 def _output_form(value: Any) -> str:
@@ -219,9 +254,27 @@ RestartValue = Annotated[
     Annotated[RestartPolicy, Tag("[policy]")] | Annotated[RestartDocument, Tag("[object]")],
     Discriminator(lambda value: "[policy]" if isinstance(value, str) else "[object]"),
 ]
+Limit = Annotated[Annotated[int, Field(ge=0, le=MOST_BYTES)] | Literal["unlimited"], BeforeValidator(_limit)] | None
+
+
+class RlimitsDocument(_Small):
+    """What the kernel holds each process of a worker to; soft and hard limit are the same."""
+
+    open_files: Limit = Field(None, description="descriptors")
+    core_bytes: Limit = Field(None, description="of a core dump; 0 for none")
+    address_space_bytes: Limit = Field(None, description="of each process, mapped or in use")
+    processes: Limit = Field(None, description="of its user, all over the machine")
+
+
 # The tags stand in pydantic's error locations; shape.py drops what is no key of the document.
 OutputValue = Annotated[
     Annotated[FilePath, Tag("[path]")] | Annotated[OutputDocument, Tag("[object]")], Discriminator(_output_form)
+]
+
+InheritEnv = Annotated[
+    Annotated[bool, Tag("[all]")] | Annotated[list[VariableName], Field(max_length=MOST_MEMBERS), Tag("[names]")],
+    Discriminator(_inherited_form),
+    BeforeValidator(_inherited),
 ]
 
 
@@ -273,6 +326,21 @@ class WorkerDocument(_Part):
     stdout: Text | None = Field(None, description="name of the output that standard output is saved to")
     capture_stdout: bool | None = Field(
         None, description="false: never save standard output as the one output the worker did not write"
+    )
+
+    user: Annotated[str, BeforeValidator(_user, json_schema_input_type=str | int)] | None = Field(
+        None, description="name or uid, with :group if wanted; the server must run as root (default: the server's own)"
+    )
+    umask: Annotated[int, BeforeValidator(_umask, json_schema_input_type=str | int)] | None = Field(
+        None, description='octal text ("027") or integer; default the server\'s own'
+    )
+    nice: int | None = Field(None, ge=-20, le=19, description="19 is the most modest; default the server's own")
+    rlimits: RlimitsDocument | None = None
+    memory_max_bytes: int | None = Field(
+        None, ge=1, le=MOST_BYTES, description="of all its processes together; over it they are killed (default none)"
+    )
+    inherit_env: InheritEnv | None = Field(
+        None, description="which of the server's variables it sees: true (default), false, or their names"
     )
 
 

@@ -19,6 +19,7 @@ from wattle.definition.schema import (
     ProbeDocument,
     RestartDocument,
     RetryDocument,
+    RlimitsDocument,
     StopDocument,
     WorkerDocument,
     WorkflowDocument,
@@ -50,6 +51,8 @@ _CALLED_ELSEWHERE = {
     "parameters": "params", "arguments": "params", "envfile": "env_file", "dotenv": "env_file",
     "readiness_probe": "ready", "readiness": "ready", "healthcheck": "alive", "health_check": "alive",
     "liveness_probe": "alive", "liveness": "alive", "restart_policy": "restart", "type": "kind",
+    "niceness": "nice", "ulimit": "rlimits", "ulimits": "rlimits", "memory": "memory_max_bytes",
+    "mem_limit": "memory_max_bytes", "memory_limit": "memory_max_bytes", "run_as": "user",
     "concurrency": "max_parallel", "parallelism": "max_parallel", "id": "name", "title": "name",
 }  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -64,7 +67,7 @@ _WORKER_FIELDS = _fields(WorkerDocument)
 _NESTED_FIELDS = {
     "retry": _fields(RetryDocument), "stop": _fields(StopDocument), "outputs": _fields(OutputDocument),
     "params": _fields(ParamDocument), "restart": _fields(RestartDocument), "ready": _fields(ProbeDocument),
-    "alive": _fields(ProbeDocument),
+    "alive": _fields(ProbeDocument), "rlimits": _fields(RlimitsDocument),
 }  # fmt: skip
 
 
@@ -172,9 +175,10 @@ def _reason(error: Any, within: Path, value: object) -> str:
 
 def _spoken_name(within: Path, value: object) -> str:
     """`output name 'a/b'`: the name is a key of the document, but for `name` itself."""
-    kinds = {"inputs": "input ", "outputs": "output ", "env_vars": "variable ", "params": "param "}
+    kinds = {"inputs": "input ", "outputs": "output ", "env_vars": "variable ", "params": "param ",
+             "inherit_env": "variable "}  # fmt: skip
     kind = kinds.get(str(within[0]), "")
-    name = within[-1] if kind and len(within) > 1 else value
+    name = within[-1] if kind and len(within) > 1 and isinstance(within[-1], str) else value
     return f"{kind}name '{shown(str(name))}'" if kind == "" or len(within) > 1 else f"{kind}name"
 
 

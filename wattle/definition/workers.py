@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wattle.definition.command import plan_command
+from wattle.definition.limits import read_limits
 from wattle.definition.model import InputRef, Output, Retry, Service, Stop, Template, Worker
 from wattle.definition.names import is_wattles_variable, nfc
 from wattle.definition.paths import Context, absolute, log_owner, why_not_output, why_not_path
@@ -92,6 +93,7 @@ class WorkerReader:
             env_file=env_file,
             service=service,
             templates=templates,
+            limits=read_limits(model, lambda path, message: self._problem((*at, *path), f"worker '{name}': {message}")),
             document=document,
         )
 
@@ -243,6 +245,10 @@ def _given(
     for field in ("restart", "ready", "alive"):
         if isinstance(raw.get(field), dict):
             document[field] = dict(raw[field])
+    if model.rlimits is not None:
+        document["rlimits"] = dict(raw["rlimits"])
+    if isinstance(model.inherit_env, list):
+        document["inherit_env"] = model.inherit_env
     if model.stdout is not None:
         document["stdout"] = nfc(model.stdout)
     return document

@@ -36,6 +36,10 @@ def judge(record: Mapping[str, Any], worker: Worker) -> Outcome:
     if record.get("cause") == "timed_out":
         reason = f"timed out after {seconds_text(worker.timeout_seconds or 0)}"
         return Outcome(False, "timed_out", reason, exit_code, signal)
+    if record.get("cause") == "memory":
+        limit = worker.limits.memory_max_bytes if worker.limits is not None else None
+        reason = f"its processes held {bytes_text(record['memory_bytes'])} of memory; memory_max_bytes is "
+        return Outcome(False, "memory", reason + bytes_text(limit or 0), exit_code, signal)
     if not record.get("known", True):
         return Outcome(False, record.get("reason_code", "lost"), record.get("reason", "exit status unknown"))
     if signal is not None:
@@ -48,3 +52,11 @@ def judge(record: Mapping[str, Any], worker: Worker) -> Outcome:
 def seconds_text(seconds: float) -> str:
     """`60 s`, `0.5 s`."""
     return f"{seconds:g} s"
+
+
+def bytes_text(count: int) -> str:
+    """`64 MiB (67108864 bytes)`; only the bytes where they are few."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.4g} {unit} ({count} bytes)"
+    return f"{count} bytes"

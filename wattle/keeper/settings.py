@@ -1,4 +1,4 @@
-"""What a worker asks for beyond a plain spawn: user, umask, nice, limits. Applied in a forked child.
+"""What a worker asks for beyond a plain spawn: user, umask, nice, limits. For a forked child, never the keeper.
 
 The order of the steps is what makes them exact: what only root may do comes before the user is changed, what
 the user must be permitted (entering the directory, executing the program) after it, and the limit of the
@@ -7,6 +7,7 @@ address space last, for the child itself lives under it until it executes.
 
 import os
 import resource
+from contextlib import suppress
 
 from wattle.keeper.account import Account, find_account
 from wattle.keeper.refusals import LOG_FLAGS, Refusal, directory_refusal, log_refusal, machine_refusal, words
@@ -75,7 +76,8 @@ def _open_files(order: Order, account: Account | None) -> None:
         except OSError as error:
             raise Refused(log_refusal(order, log, error)) from None
         if account is not None and os.geteuid() == 0:
-            os.fchown(number, account.uid, account.gid)
+            with suppress(PermissionError):  # then it cannot become that user either, and will say so
+                os.fchown(number, account.uid, account.gid)
 
 
 def _set_nice(nice: int) -> None:

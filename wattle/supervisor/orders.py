@@ -25,6 +25,7 @@ from wattle.supervisor.surroundings import (
 )
 
 PROBE_PRIORITY = 1_000_000_000  # as high as a worker's may be: a late look is a wrong look
+PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def base_environment(environ: Mapping[str, str], launcher_dir: str) -> dict[str, str]:
@@ -48,7 +49,7 @@ def worker_environment(
     """What is added to the base: the definition's variables, then Wattle's own. `places` are the data directory and
     the launcher's; `values` are what the worker's placeholders stand for, None where it has none."""
     data_dir, launcher_dir = places
-    env = defined_variables(workflow, worker, env_files)
+    env = uninherited(worker, launcher_dir) | defined_variables(workflow, worker, env_files)
     if worker.templates is not None and values is not None:
         env |= {name: fill(template, values) for name, template in worker.templates.env_vars.items()}
     if "PATH" in env:
@@ -94,7 +95,8 @@ def order(
     if worker.service is not None and worker.service.ready is not None and worker.service.ready.kind == "notify":
         env["WATTLE_NOTIFY_FD"] = worker.service.ready.target
         descriptors = {worker.service.ready.target: notify_file(data_dir, run.id, worker.position, number)}
-    return {
+    limits = limits_of(worker) if worker.limits is not None else {}
+    return limits | {
         "uid": uid,
         "tag": [run.id, worker.position, number],
         "group": str(run.id),
@@ -129,7 +131,7 @@ def probe_order(
     The tag's number is negative: the record is about no attempt. At its timeout all of it is killed.
     """
     values = None if worker.templates is None else values_of(workflow, worker)
-    return {
+    return limits_of(worker) | {
         "uid": uid,
         "tag": [run.id, worker.position, -count],
         "group": "probes",
@@ -149,6 +151,26 @@ def probe_order(
 def takes_slot(run: RunRow, worker: Worker) -> bool:
     """Services and workers that run by themselves take none."""
     return run.kind == "workflow" and worker.service is None
+
+
+def uninherited(worker: Worker, launcher_dir: str) -> dict[str, str]:
+    """What it has instead of those of the server's variables that it does not see but could not do without."""
+    names = worker.limits.inherit_env if worker.limits is not None else None
+    if names is None:
+        return {}
+    instead = {"PATH": _with_launcher(PLAIN_PATH, launcher_dir), "PYTHONUNBUFFERED": "1"}
+    return {name: value for name, value in instead.items() if name not in names}
+
+
+def limits_of(worker: Worker) -> dict[str, Any]:
+    """The part of an order that few workers have (keeper/settings.py, keeper/memory.py)."""
+    limits = worker.limits
+    if limits is None:
+        return {}
+    wanted = {"user": limits.user, "umask": limits.umask, "nice": limits.nice, "rlimits": limits.rlimits or None}
+    settings = {name: value for name, value in wanted.items() if value is not None}
+    inherit = None if limits.inherit_env is None else list(limits.inherit_env)
+    return {"settings": settings or None, "inherit": inherit, "memory_max_bytes": limits.memory_max_bytes}
 
 
 def stop_settings(worker: Worker) -> dict[str, Any]:

@@ -242,6 +242,7 @@ class Recovery:
             "timeout_seconds": live.worker.timeout_seconds,
             "stop": orders.stop_settings(live.worker),
             "status": self._runs.witnesses.status(row) if row else None,
+            "memory_max_bytes": live.worker.limits.memory_max_bytes if live.worker.limits else None,
         }
 
 
