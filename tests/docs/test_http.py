@@ -148,9 +148,9 @@ def test_codes_have_the_statuses_that_the_table_says() -> None:
 
 
 def test_every_reason_why_a_process_cannot_be_started_is_named() -> None:
-    source = (Path(wattle.__file__).parent / "keeper" / "spawn.py").read_text()
-    refusals = set(re.findall(r"Refusal\(\"(\w+)\"", source)) | set(re.findall(r"errno\.\w+: \(\"(\w+)\"", source))
-    assert len(refusals) > 8
+    source = "".join(path.read_text() for path in (Path(wattle.__file__).parent / "keeper").glob("*.py"))
+    refusals = set(re.findall(r"Refusal\(\s*\"(\w+)\"", source)) | set(re.findall(r"errno\.\w+: \(\"(\w+)\"", source))
+    assert len(refusals) > 15
     text = section(PAGE, "Error codes")
     assert {code for code in refusals if f"`{code}`" not in text} == set()
 

@@ -1,14 +1,15 @@
 """How an attempt ended, when it is tried again, and what it is called."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattle.definition.model import Retry, Worker
+from wattle.definition.model import Limits, Retry, Worker
 from wattle.engine.identity import attempt_uid
-from wattle.engine.outcome import judge
+from wattle.engine.outcome import bytes_text, judge
 from wattle.engine.retry import retry_at
 
 WORKER = Worker(0, "w", "x", ("x",), True, "/tmp", timeout_seconds=60, success_exit_codes=frozenset({0, 3}))
@@ -34,6 +35,16 @@ def test_an_end_is_judged_in_words(record: dict, succeeded: bool, code: str, rea
     outcome = judge(record, WORKER)
     assert (outcome.succeeded, outcome.reason_code, outcome.reason) == (succeeded, code, reason)
     assert outcome.mendable
+
+
+def test_an_end_for_memory_has_the_figures() -> None:
+    greedy = replace(WORKER, limits=Limits(memory_max_bytes=64 << 20))
+    outcome = judge(ended(signal=9, cause="memory", memory_bytes=80_000_000), greedy)
+    assert (outcome.succeeded, outcome.reason_code, outcome.mendable) == (False, "memory", True)
+    assert outcome.reason == (
+        "its processes held 76.29 MiB (80000000 bytes) of memory; memory_max_bytes is 64 MiB (67108864 bytes)"
+    )
+    assert bytes_text(1000) == "1000 bytes"
 
 
 def test_a_refused_spawn_says_whether_a_retry_can_mend_it() -> None:

@@ -21,8 +21,8 @@ from wattle.keeper.refusals import Refusal
 
 LONGEST_SECONDS = 10.0
 ABOVE = 16  # the child's end of the pipe: clear of the descriptors that an order may name
-_NO_MEMORY = encode_json(
-    ["address_space_too_small", "its limit address_space_bytes leaves no room to pass its arguments and environment", 0]
+_NO_ROOM = Refusal(
+    "address_space_too_small", "its limit address_space_bytes leaves no room to pass its arguments and environment"
 )
 
 
@@ -61,18 +61,21 @@ def _be_the_child(execute: Callable[[], Refusal], reset: Iterable[int], writing:
         signal.set_wakeup_fd(-1)  # the keeper's own pipe
         for number in reset:
             signal.signal(number, signal.SIG_DFL)
-        said = _NO_MEMORY
+        no_room = said = _encoded(_NO_ROOM)
         try:
-            refusal = execute()
-            said = encode_json([refusal.code, refusal.reason, refusal.retryable, refusal.waits])
+            said = _encoded(execute())
         except MemoryError:
-            pass
+            said = no_room
         except BaseException as error:
-            said = encode_json(["spawn_failed", f"it cannot be started: {error}", False])
+            said = _encoded(Refusal("spawn_failed", f"it cannot be started: {error}"))
         while said:
             said = said[os.write(writing, said) :]
     finally:
         os._exit(127)
+
+
+def _encoded(refusal: Refusal) -> bytes:
+    return encode_json([refusal.code, refusal.reason, refusal.retryable, refusal.waits])
 
 
 def _outcome(pid: int, reading: int) -> int | Refusal:
@@ -88,8 +91,8 @@ def _outcome(pid: int, reading: int) -> int | Refusal:
         if not said:
             return pid
         os.waitpid(pid, 0)
-        code, reason, *ways = json.loads(said)
-        return Refusal(code, reason, *map(bool, ways))
+        code, reason, retryable, waits = json.loads(said)
+        return Refusal(code, reason, retryable, waits)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return Refusal("spawn_failed", f"it could not be prepared within {LONGEST_SECONDS:g} s", True)

@@ -22,7 +22,7 @@ RLIMITS = {
 UNLIMITED = "unlimited"
 
 
-class Refused(Exception):
+class CannotBecome(Exception):
     """Carries the Refusal."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -33,7 +33,7 @@ class Refused(Exception):
 def become(order: Order, env: dict[bytes, bytes]) -> str:
     """Make this forked child what the order wants, up to the execution itself; `env` gets the account's variables.
 
-    Gives the name of the user it runs as, empty where that is the server's own. Raises Refused.
+    Gives the name of the user it runs as, empty where that is the server's own. Raises CannotBecome.
     """
     settings = order.settings or {}
     account = _account(settings.get("user"))
@@ -63,7 +63,7 @@ def _account(user: str | None) -> Account | None:
     try:
         return find_account(user)
     except LookupError as error:
-        raise Refused(Refusal("user_unknown", f"it cannot run as user {user!r}: {error.args[0]}")) from None
+        raise CannotBecome(Refusal("user_unknown", f"it cannot run as user {user!r}: {error.args[0]}")) from None
 
 
 def _open_files(order: Order, account: Account | None) -> None:
@@ -74,7 +74,7 @@ def _open_files(order: Order, account: Account | None) -> None:
         try:
             os.dup2(os.open(log, LOG_FLAGS, 0o600), number)
         except OSError as error:
-            raise Refused(log_refusal(order, log, error)) from None
+            raise CannotBecome(log_refusal(order, log, error)) from None
         if account is not None and os.geteuid() == 0:
             with suppress(PermissionError):  # then it cannot become that user either, and will say so
                 os.fchown(number, account.uid, account.gid)
@@ -86,7 +86,7 @@ def _set_nice(nice: int) -> None:
     except OSError:
         mine = os.getpriority(os.PRIO_PROCESS, 0)
         reason = f"it may not have nice {nice}: only root may go below the server's own, which is {mine}"
-        raise Refused(Refusal("nice_not_permitted", reason)) from None
+        raise CannotBecome(Refusal("nice_not_permitted", reason)) from None
 
 
 def _set_limit(name: str, value: int | str) -> None:
@@ -97,7 +97,7 @@ def _set_limit(name: str, value: int | str) -> None:
         hard = resource.getrlimit(RLIMITS[name])[1]
         given = UNLIMITED if hard == resource.RLIM_INFINITY else hard
         reason = f"it may not have the limit {name} {value}: the server's own is {given}, and it may not give more"
-        raise Refused(Refusal("rlimit_not_permitted", reason)) from None
+        raise CannotBecome(Refusal("rlimit_not_permitted", reason)) from None
 
 
 def _make_room(address_space: int | str) -> None:
@@ -117,12 +117,12 @@ def _change_user(account: Account, cwd: str) -> None:
             os.setresuid(account.uid, account.uid, account.uid)
         except PermissionError:
             reason = f"it cannot run as user {account.name!r}: the server does not run as root"
-            raise Refused(Refusal("user_not_permitted", reason)) from None
+            raise CannotBecome(Refusal("user_not_permitted", reason)) from None
         except OSError as error:
             refusal = machine_refusal(account.name, error)
             reason = f"it cannot run as user {account.name!r}: {words(error)}"
-            raise Refused(refusal or Refusal("user_not_permitted", reason)) from None
+            raise CannotBecome(refusal or Refusal("user_not_permitted", reason)) from None
     try:
         os.chdir(cwd)
     except OSError as error:
-        raise Refused(directory_refusal(cwd, error, account.name)) from None
+        raise CannotBecome(directory_refusal(cwd, error, account.name)) from None

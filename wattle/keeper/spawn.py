@@ -23,7 +23,7 @@ from wattle.keeper.refusals import (
     nul_refusal,
     refusal_of,
 )
-from wattle.keeper.settings import Refused, become
+from wattle.keeper.settings import CannotBecome, become
 from wattle.keeper.worker import Order
 
 SHELL = "/bin/sh"
@@ -114,8 +114,8 @@ class Spawner:
         try:
             user = become(order, env)
             refusal = self._start_in(order, env, _execve, user)
-        except Refused as refused:
-            return refused.refusal
+        except CannotBecome as error:
+            return error.refusal
         except ValueError as error:
             return nul_refusal(order, error)
         assert isinstance(refusal, Refusal)
