@@ -355,9 +355,16 @@ class Commands:
         kind = "workflow" if graph is definition.graph else "worker"
         worker = None if kind == "workflow" else workers[0].name
         params = as_json(values) if values else None
-        row: RunRow = self._commit(
-            lambda: self._create_run(state, definition.version_id, kind, worker, at, idempotency_key, trigger, params)
-        )
+
+        def write() -> RunRow:
+            created = self._create_run(
+                state, definition.version_id, kind, worker, at, idempotency_key, trigger, params
+            )
+            if kind == "worker":  # else what is shown of it would be the end of the run before until it is queued
+                self._records.put_workers([LiveWorker(workers[0]).to_row(created.id)])
+            return created
+
+        row: RunRow = self._commit(write)
         workflow = as_run(definition.workflow, row)
         if workflow is not definition.workflow:
             workers = [workflow.workers[node.position] for node in workers]
