@@ -68,7 +68,7 @@ def test_a_worker_sees_what_it_inherits_and_what_it_cannot_do_without(
 def test_a_tree_that_takes_too_much_memory_fails_with_the_figures(server: Server) -> None:
     """O5: the child allocates; all of it is gone within 2 s; `retry` applies."""
     mark = f"greedy-{server.port}"
-    hold = f"import sys, time; held = bytearray(b'x' * (96 << 20)); print('held', flush=True); time.sleep(600)  # {mark}"
+    hold = f"import time; held = bytearray(b'x' * (96 << 20)); time.sleep(600)  # {mark}"
     command = f'python -c "{hold}" & python -c "import time; time.sleep(600)  # {mark}"'
     worker = {"name": "greedy", "command": command, "memory_max_bytes": 64 << 20}
     server.run("memory", [{**worker, "retry": {"limit": 1, "delay_seconds": 0}}])
@@ -85,7 +85,8 @@ def test_a_user_that_the_machine_lacks_fails_the_attempt_not_the_call(server: Se
     found = attempt(server, "who")
     assert (found["number"], found["reason_code"]) == (1, "user_unknown")
     assert "no-such-user" in server.workers("who")["who"]["error_message"]
-    answer = server.request("POST", "/api/workflows", {"name": "bad", "workers": [{"name": "a", "command": "id", "user": "a b"}]})  # noqa: E501
+    bad = {"name": "bad", "workers": [{"name": "a", "command": "id", "user": "a b"}]}
+    answer = server.request("POST", "/api/workflows", bad)
     assert (answer.status, answer.body["error"]["code"]) == (422, "VALIDATION_ERROR")
 
 
@@ -97,7 +98,8 @@ def test_limits_hold_for_what_a_next_daemon_starts(server: Server, tmp_path: Pat
     first = {"name": "first", "command": "python", "args": ["-c", wait.replace("\\n", "\n")],
              "memory_max_bytes": 64 << 20, "success_exit_codes": [0]}  # fmt: skip
     last = {"name": "last", "command": "cut -d ' ' -f 19 /proc/self/stat", "nice": 5}
-    server.run("next", [first, {**last, "depends_on": ["gate"]}, {"name": "gate", "command": f"until [ -e {go} ]; do sleep 0.05; done"}])  # noqa: E501
+    gate = {"name": "gate", "command": f"until [ -e {go} ]; do sleep 0.05; done"}
+    server.run("next", [first, {**last, "depends_on": ["gate"]}, gate])
     eventually(lambda: server.workers("next")["first"]["status"] == "running")
     keeper = server.keeper_pids()
     server.kill()
