@@ -87,7 +87,9 @@ class Commands(RuleBasedStateMachine):
     def worker_verb(self, worker: str, verb: str) -> tuple[int, str]:
         return self.say("POST", f"/api/workers/{self.name}/{worker}/{verb}")
 
-    def missing(self, worker: str) -> tuple[int, str] | None:
+    def missing(self, worker: str, starts: bool = False) -> tuple[int, str] | None:
+        if starts and self.model.workers == ["second"]:
+            return 422, "DEPENDENCY_VALIDATION_FAILED"  # nothing of such a definition is started
         return (404, "WORKER_NOT_FOUND") if worker not in self.model.workers else None
 
     @initialize()
@@ -161,7 +163,7 @@ class Commands(RuleBasedStateMachine):
     @there_is_one
     @rule()
     def start_first(self) -> None:
-        refusal = self.missing("first")
+        refusal = self.missing("first", starts=True)
         if refusal is None and self.model.live == "first":
             refusal = (409, "WORKER_ALREADY_RUNNING")
         assert self.worker_verb("first", "start") == (refusal or (200, ""))
@@ -178,7 +180,7 @@ class Commands(RuleBasedStateMachine):
     @there_is_one
     @rule()
     def restart_first(self) -> None:
-        refusal = self.missing("first")
+        refusal = self.missing("first", starts=True)
         before = self.pids("first") if self.model.live == "first" else []
         assert self.worker_verb("first", "restart") == (refusal or (200, ""))
         if refusal is None:
