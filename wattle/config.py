@@ -18,6 +18,7 @@ from wattle.errors import Malformed, Refused
 DEFAULT_PORT = 9240
 LANGUAGES = ("en", "zh")
 SOCKET_NAME = "http.sock"
+DATABASE = "wattle.db"
 
 
 class Bind(NamedTuple):
@@ -73,6 +74,9 @@ class Config:
     lang: str = "en"
     stop_workers: bool = False
     server_url: str | None = None
+    keep_runs: int = 200  # of each workflow
+    keep_days: int = 90  # a run goes when it is beyond both
+    keep_logs: int = 10 * 1024**3  # bytes, of all runs that have ended together
     notices: tuple[str, ...] = field(default=())  # sentences to say to the user once
 
     @property
@@ -190,15 +194,21 @@ def _count(value: Any) -> int:
     return number
 
 
-def _size(value: Any) -> int:
-    """A whole number of bytes, or none at all."""
-    try:
-        number = int(value, 10) if isinstance(value, str) else value
-    except ValueError:
-        number = None
-    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 2**40:
-        raise ValueError("expected a whole number of bytes between 0 and 1099511627776")
-    return number
+def _days(value: Any) -> int:
+    """0 is allowed: then only the number of runs counts."""
+    return 0 if value in (0, "0") and not isinstance(value, bool) else _count(value)
+
+
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def _bytes(value: Any) -> int:
+    """`500M`, `10 GiB`, `10737418240`: powers of 1024."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    match = re.fullmatch(r"([0-9]{1,15})\s*(?:([KMGT])(?:i?B)?|B)?", text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None:
+        raise ValueError("expected a number of bytes, such as 500M or 10G")
+    return int(match[1]) * 1024 ** _UNITS[(match[2] or "").upper()]
 
 
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -229,11 +239,14 @@ SETTINGS = (
     Setting("allow_hosts", "--allow-host", "WATTLE_ALLOW_HOSTS", _texts),
     Setting("allow_origins", "--allow-origin", "WATTLE_ALLOW_ORIGINS", _texts),
     Setting("max_processes", "--max-processes", "WATTLE_MAX_PROCESSES", _count),
-    Setting("ballast_bytes", "--ballast-bytes", "WATTLE_BALLAST_BYTES", _size),
+    Setting("ballast_bytes", "--ballast-bytes", "WATTLE_BALLAST_BYTES", _bytes),
     Setting("insecure", "--insecure", "WATTLE_INSECURE", _switch),
     Setting("lang", "--lang", "WATTLE_LANG", _language),
     Setting("stop_workers", "--stop-workers", "WATTLE_STOP_WORKERS", _switch),
     Setting("server_url", "--server", "WATTLE_URL", _url),
+    Setting("keep_runs", "--keep-runs", "WATTLE_KEEP_RUNS", _count),
+    Setting("keep_days", "--keep-days", "WATTLE_KEEP_DAYS", _days),
+    Setting("keep_logs", "--keep-logs", "WATTLE_KEEP_LOGS", _bytes),
 )
 
 

@@ -6,6 +6,7 @@ A daemon that ends, however it ends, leaves workers and keeper running; the next
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,10 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import wattle
-from wattle.config import Config, check_exposure
+from wattle.config import DATABASE, Config, check_exposure
 from wattle.definition.paths import Context
 from wattle.errors import OutOfSpace, Refused
 from wattle.metrics import usage
@@ -32,6 +34,7 @@ from wattle.service.reading import Reading
 from wattle.store.database import Reader, Writer, open_writer
 from wattle.store.queries import Queries
 from wattle.store.records import Records
+from wattle.store.removal import Outdated, Removals
 from wattle.supervisor.files import make_launcher
 from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import LocalKeepers
@@ -39,6 +42,7 @@ from wattle.supervisor.loop import Supervisor
 from wattle.supervisor.observer import Observer
 from wattle.supervisor.orders import base_environment
 from wattle.supervisor.recovery import Recovery
+from wattle.supervisor.retention import Limits
 from wattle.supervisor.runs import Places
 from wattle.supervisor.space import Space
 from wattle.supervisor.witnesses import Identity, identity_of
@@ -50,8 +54,8 @@ COMMAND_THREADS = 8  # of the socket that the command line uses: it answers what
 DRAIN_SECONDS = 1.0
 HTTP_TICK_SECONDS = 30  # how often idle connections are looked at
 CONNECTION_LIMIT = 4096
-DATABASE = "wattle.db"
 PR_SET_CHILD_SUBREAPER = 36
+OPEN_FILES = 65_536  # more than connections, streams and their logs can need together
 
 
 class _Observer(Watching, Observer):
@@ -79,10 +83,11 @@ class Daemon:
             check_exposure(config)
         umask = os.umask(0o022)
         os.umask(umask)
+        open_files = raise_open_files()
         make_data_dir(config.data_dir)
         self._lock = lock(config.data_dir)
         try:
-            self._build(umask)
+            self._build(umask, open_files)
             self._open_sockets()
             self._boot()
             self._serve()
@@ -90,7 +95,7 @@ class Daemon:
             self._release()
             raise
 
-    def _build(self, umask: int) -> None:
+    def _build(self, umask: int, open_files: tuple[int, int]) -> None:
         from wattle.api.pump import Pump
 
         config = self._config
@@ -121,7 +126,7 @@ class Daemon:
         self._recovery = Recovery(
             self._supervisor,
             queries,
-            LocalKeepers(config.data_dir),
+            LocalKeepers(config.data_dir, open_files, wattle.__version__),
             config.data_dir,
             environment,
             umask,
@@ -157,6 +162,9 @@ class Daemon:
             for live in run.workers.values():
                 if live.row is not None and live.row.ended_at is None:
                     self._sampler.watch(run.row.workflow_name, live.row, usage.kept(live.row.metrics))
+        config = self._config
+        limits = Limits(config.keep_runs, config.keep_days, config.keep_logs)
+        self._supervisor.begin_retention(limits, Removals(self._writer), Outdated(self._reader))
 
     def _store_answers(self, queries: Queries) -> bool:
         self._space.require_store()
@@ -410,6 +418,17 @@ def tcp_socket(host: str, port: int, required: bool) -> socket.socket | None:
         raise Refused("PORT_UNUSABLE", message) from error
     bound.setblocking(False)
     return bound
+
+
+@cache
+def raise_open_files() -> tuple[int, int]:
+    """Let this process open as many files as it may; gives (soft, hard) as it was started with: workers get those."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return soft, hard
 
 
 def become_subreaper() -> None:

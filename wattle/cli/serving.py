@@ -32,6 +32,9 @@ PATIENCE_SECONDS = 30.0
 @setting("--allow-origin", "allow_origins", multiple=True, metavar="URL", help="Origin that may call; repeatable.")
 @setting("--max-processes", "max_processes", metavar="N", help="Processes at a time, in all [256].")
 @setting("--ballast-bytes", "ballast_bytes", metavar="N", help="Kept for the moment when the disk is full [1 MiB].")
+@setting("--keep-runs", "keep_runs", metavar="N", help="Runs of a workflow to keep at least [200].")
+@setting("--keep-days", "keep_days", metavar="N", help="Days to keep runs at least [90].")
+@setting("--keep-logs", "keep_logs", metavar="SIZE", help="Room for logs of ended runs, in all [10G].")
 @setting("--insecure", "insecure", is_flag=True, help="Let other machines run commands here.")
 @setting("--stop-workers", "stop_workers", is_flag=True, help="On SIGTERM end the workers too.")
 @shared_options

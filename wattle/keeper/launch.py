@@ -5,6 +5,7 @@ Never imported by the keeper itself. A keeper started here is a child of the cal
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -19,16 +20,25 @@ LINGER_SECONDS = 10.0
 _CODE = "import sys; sys.path.append(sys.argv[2]); from wattle.keeper.main import main; main(sys.argv[3:])"
 
 
-def start_keeper(data_dir: str, linger_seconds: float = LINGER_SECONDS) -> int:
+def start_keeper(
+    data_dir: str,
+    linger_seconds: float = LINGER_SECONDS,
+    *,
+    open_files: tuple[int, int] | None = None,
+    version: str | None = None,
+) -> int:
     """Start a keeper for the data directory and return its pid, without waiting for it.
 
     Where one lives already the new one ends by itself within seconds. It exits `linger_seconds` after it
-    has had neither worker, queue nor daemon.
+    has had neither worker, queue nor daemon. `open_files` is its limit (soft, hard), where that is not to be the
+    caller's: it holds before the first worker, since only the caller will connect. `version` is written in its
+    command line, for those who ask what runs.
     """
     data_dir = os.path.abspath(data_dir)
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _CODE]
     argv = [*command, "wattle-keeper", source, "--data-dir", data_dir, "--linger-seconds", str(linger_seconds)]
+    argv += ["--version", version] if version is not None else []
     log = os.path.join(data_dir, LOG)
     files = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -36,9 +46,15 @@ def start_keeper(data_dir: str, linger_seconds: float = LINGER_SECONDS) -> int:
         (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
     ]
     signals = signal.valid_signals()
-    return os.posix_spawn(
+    pid = os.posix_spawn(
         sys.executable, argv, os.environ, file_actions=files, setsid=True, setsigmask=[], setsigdef=signals
     )
+    if open_files is not None:
+        try:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, open_files)
+        except (ProcessLookupError, PermissionError):  # it ended at once; or the kernel does not let us
+            pass
+    return pid
 
 
 def probe(data_dir: str) -> bool:

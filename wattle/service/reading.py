@@ -148,7 +148,7 @@ class Reading:
         if row.ended_at is None:
             views = self._explained(row, views)
         counts = Counter(view.status for view in views)
-        shown = tuple(self._attempt_view(attempt) for attempt in attempts)
+        shown = tuple(self._attempt_view(attempt, row.logs_removed_at is None) for attempt in attempts)
         return replace(_run_view(row), counts=dict(counts), workers=tuple(views), attempts=shown)
 
     def events(self, *, after: int, limit: int = 1000, workflow: str | None = None) -> list[EventView]:
@@ -276,7 +276,7 @@ class Reading:
         rows = self._queries.attempts(view.run_id, view.position)
         return next((row for row in rows if row.number == number), None)
 
-    def _attempt_view(self, row: AttemptRow) -> AttemptView:
+    def _attempt_view(self, row: AttemptRow, has_logs: bool) -> AttemptView:
         usage = json.loads(row.metrics) if row.metrics else {}
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
         return AttemptView(
@@ -295,8 +295,8 @@ class Reading:
             user_seconds=_seconds(usage.get("user_us")),
             system_seconds=_seconds(usage.get("system_us")),
             max_rss_bytes=usage.get("max_rss_bytes"),
-            stdout=files.stdout,
-            stderr=files.stderr,
+            stdout=files.stdout if has_logs else None,
+            stderr=files.stderr if has_logs else None,
         )
 
 

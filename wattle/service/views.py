@@ -92,8 +92,8 @@ class AttemptView:
     user_seconds: float | None
     system_seconds: float | None
     max_rss_bytes: int | None
-    stdout: str = ""
-    stderr: str = ""
+    stdout: str | None = ""  # None: retention has removed it
+    stderr: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)

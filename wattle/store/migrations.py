@@ -152,6 +152,12 @@ MIGRATIONS: tuple[Migration, ...] = (
         );
         """,
     ),
+    Migration(
+        "when a run's logs were removed",
+        """
+        ALTER TABLE run ADD COLUMN logs_removed_at BIGINT;
+        """,
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -105,6 +105,7 @@ class Run(pw.Model):
     ended_at = pw.BigIntegerField(null=True)
     created_by = pw.TextField(null=True)
     idempotency_key = pw.TextField(null=True, unique=True)
+    logs_removed_at = pw.BigIntegerField(null=True)
 
     class Meta:
         table_name = "run"

@@ -71,6 +71,7 @@ class RunRow:
     created_by: str | None = None
     idempotency_key: str | None = None
     forced: bool = False
+    logs_removed_at: int | None = None  # its attempts' output is gone: retention needed the space
 
 
 @dataclass(frozen=True, slots=True)

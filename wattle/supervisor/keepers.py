@@ -42,10 +42,16 @@ class Keepers(Protocol):
 
 
 class LocalKeepers:
-    """The keepers of a data directory on this machine."""
+    """The keepers of a data directory on this machine.
 
-    def __init__(self, data_dir: str) -> None:
+    A keeper started here, and so every worker, gets `open_files` (soft, hard) as its limit of open files; None: this
+    process' own. `version` is told by its command line.
+    """
+
+    def __init__(self, data_dir: str, open_files: tuple[int, int] | None = None, version: str | None = None) -> None:
         self._data_dir = data_dir
+        self._open_files = open_files
+        self._version = version
 
     def connect(self) -> tuple[Link, bool]:
         """A child of a killed keeper holds its lock and its socket until it executes, so for a moment a dead
@@ -54,7 +60,7 @@ class LocalKeepers:
         fresh = False
         while True:
             if not probe(self._data_dir):
-                start_keeper(self._data_dir)
+                start_keeper(self._data_dir, open_files=self._open_files, version=self._version)
                 fresh = True
             try:
                 return KeeperLink(connect(self._data_dir, CONNECT_SECONDS), os.getpid()), fresh

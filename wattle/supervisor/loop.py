@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from wattle.errors import Conflict, OutOfSpace, Refused, Unavailable, WattleError
 from wattle.store.queries import Queries
 from wattle.store.records import Records
+from wattle.store.removal import Outdated, Removals
 from wattle.supervisor import files, looks
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.commands import Commands, StaleDefinition
@@ -25,6 +26,7 @@ from wattle.supervisor.keepers import Link
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
+from wattle.supervisor.retention import Limits, Retention
 from wattle.supervisor.runs import Places, Runs
 from wattle.supervisor.space import LOOK_SECONDS, Space
 
@@ -61,6 +63,7 @@ class Supervisor:
         self.ledger = Ledger(records)
         self.runs = Runs(self.ledger, self.outbox, self._timers, self.clock, places, queries.capture, observer)
         self.commands = Commands(self.runs, records, queries, self.ledger, self.clock, self.commit)
+        self._data_dir = places.data_dir
         self._on_commit = on_commit
         self.link: Link | None = None
         self.reconnect: Callable[[], None] = lambda: None  # set by recovery: finds or starts a keeper
@@ -149,6 +152,12 @@ class Supervisor:
         self._ending = True
         if with_keeper and self.link is not None:
             self.outbox.send({"type": "quit"})
+
+    def begin_retention(self, limits: Limits, removals: Removals, outdated: Outdated) -> None:
+        """From now on old runs and too many logs go. On the loop's thread, after recovery and before any new run."""
+        Retention(
+            limits, removals, outdated, self._data_dir, self.outbox, self._timers, self.clock, self.commit, self.post
+        ).begin()
 
     # --- the loop
 
