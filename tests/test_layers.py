@@ -11,7 +11,7 @@ import wattle
 ROOT = Path(wattle.__file__).parent
 ROOMS = [
     "errors", "config", "definition", "importers", "engine", "store", "keeper", "logs", "metrics", "supervisor",
-    "service", "api", "web", "client", "daemon", "cli",
+    "diagnosis", "service", "api", "web", "client", "daemon", "cli",
 ]  # fmt: skip
 PURE = ("definition", "importers", "engine")
 IMPURE = {"os", "time", "socket", "subprocess", "threading", "sqlite3", "pathlib", "random", "select", "signal"}

@@ -12,6 +12,7 @@ The rooms, top to bottom; a room imports only from rooms above it (`tests/test_l
     logs/            files -> lines: paths, reading, following
     metrics/         sampling of process trees
     supervisor/      the one owner of live state: take in, decide, write down, act, answer
+    diagnosis/       is all in order: what doctor and fsck find out; it repairs nothing
     service/         use cases: create_workflow, start_workflow, stop_worker, ...
     api/             Flask blueprints; errors and envelopes at the edge; the pump for all that waits
     client.py        the Python client, used by the command line

@@ -281,6 +281,10 @@ class Client:
             return error.message.removeprefix("Not ready: ") if error.code == "NOT_READY" else None
         return None
 
+    def version(self) -> str:
+        """The server's."""
+        return str(self._get("/api")["version"])
+
     def down(self) -> str:
         """Cancel all active runs and end the server; answers when every worker is gone."""
         return self._patiently("POST", "/api/down")

@@ -19,6 +19,7 @@ DEFAULT_PORT = 9240
 LANGUAGES = ("en", "zh")
 SOCKET_NAME = "http.sock"
 DATABASE = "wattle.db"
+DAEMON_LOCK = "daemon.lock"
 
 
 class Bind(NamedTuple):

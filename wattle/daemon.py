@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 import wattle
-from wattle.config import DATABASE, Config, check_exposure
+from wattle.config import DAEMON_LOCK, DATABASE, Config, check_exposure
 from wattle.definition.paths import Context
 from wattle.errors import OutOfSpace, Refused
 from wattle.metrics import usage
@@ -356,7 +356,7 @@ def _unusable(path: str, error: OSError) -> Refused:
 
 def lock(data_dir: str) -> int:
     """The data directory's lock: one daemon at a time. It goes with this process, and with no other."""
-    path = os.path.join(data_dir, "daemon.lock")
+    path = os.path.join(data_dir, DAEMON_LOCK)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

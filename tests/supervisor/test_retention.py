@@ -229,7 +229,8 @@ def test_a_store_that_cannot_be_written_loses_nothing_and_is_tried_again(tmp_pat
     world = made(tmp_path, 3)
     world.now += 91 * DAY
     world._writer.connection().execute("PRAGMA query_only = ON")
-    retain(world, runs=1, days=90)
+    begin(world, Limits(runs=1, days=90))
+    world.pass_time(20)
     assert kept(world) == with_logs(world) == [1, 2, 3]
     world._writer.connection().execute("PRAGMA query_only = OFF")
     world.pass_time(EVERY_SECONDS + 10)

@@ -251,8 +251,8 @@ def check(server: Server, examples: int = 25, steps: int = 15) -> None:
     Commands.server = server
     phases = (Phase.explicit, Phase.generate, Phase.shrink)
     bounds = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, phases=phases, database=None, report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck), print_blob=True,
+        max_examples=examples, stateful_step_count=steps, deadline=None, phases=phases, database=None,
+        report_multiple_bugs=False, suppress_health_check=list(HealthCheck), print_blob=True,
     )  # fmt: skip
     run_state_machine_as_test(Commands, settings=bounds)
 

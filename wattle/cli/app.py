@@ -40,6 +40,8 @@ VERBS = {
     "why": Verb("showing", "Why a worker is in the state it is in."),
     "graph": Verb("graphing", "Draw what needs what."),
     "schema": Verb("schema", "Print the JSON Schema of a definition file."),
+    "doctor": Verb("doctor", "What kernel and file systems offer, and what is done without."),
+    "fsck": Verb("fsck", "Check the data directory, and repair nothing."),
     "down": Verb("ending", "Stop everything, server included."),
 }
 
