@@ -30,6 +30,7 @@ def test_defaults_are_the_documented_ones(home):
     assert config.listen == (Address("localhost", 9240),)
     assert (config.max_processes, config.insecure, config.lang, config.stop_workers) == (256, False, "en", False)
     assert (config.server_url, config.base_dir, config.home) == (None, "/somewhere", home)
+    assert (config.keep_runs, config.keep_days, config.keep_logs) == (200, 90, 10 * 1024**3)
     assert config.notices == ()
     assert config.socket_path == f"{home}/.local/state/wattle/http.sock"
 
@@ -222,3 +223,34 @@ def test_listening_beyond_this_machine_needs_insecure(home, listen, is_exposed):
 def test_the_ballast_has_a_size_or_is_none(given: str | None, wanted: int) -> None:
     environ = {"XDG_STATE_HOME": "/tmp", "XDG_CONFIG_HOME": "/nowhere"}
     assert load_config({"ballast_bytes": given}, environ, "/").ballast_bytes == wanted
+
+
+@pytest.mark.parametrize(
+    "given, wanted",
+    [("0", 0), ("512", 512), ("1k", 1024), ("500M", 500 * 1024**2), ("10 GiB", 10 * 1024**3), ("2TB", 2 * 1024**4),
+     (7, 7), ("7B", 7)],
+)  # fmt: skip
+def test_sizes_are_read_in_powers_of_1024(home, given, wanted):
+    assert load_config({"keep_logs": given}, {"HOME": home}, "/").keep_logs == wanted
+
+
+@pytest.mark.parametrize(
+    "flags, named",
+    [
+        ({"keep_logs": "much"}, ("keep_logs", "'much'", "--keep-logs", "500M")),
+        ({"keep_logs": "-1"}, ("keep_logs", "'-1'")),
+        ({"keep_logs": True}, ("keep_logs",)),
+        ({"keep_runs": "0"}, ("keep_runs", "'0'")),
+        ({"keep_days": "-1"}, ("keep_days", "'-1'")),
+        ({"keep_days": "1.5"}, ("keep_days", "'1.5'")),
+    ],
+)
+def test_a_limit_of_retention_that_makes_no_sense_is_refused(home, flags, named):
+    with pytest.raises(Malformed) as refused:
+        load_config(flags, {"HOME": home}, "/")
+    assert refused.value.code == "INVALID_SETTING"
+    assert all(word in refused.value.message for word in named)
+
+
+def test_no_days_are_a_limit_too(home):
+    assert load_config({"keep_days": "0"}, {"HOME": home}, "/").keep_days == 0

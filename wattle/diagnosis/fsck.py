@@ -88,7 +88,7 @@ def _about(scene: Scene) -> Iterator[Defect]:
     if scene.daemon is not None:
         what = "what it was about while it was looked at (attempts that start or end, files on their way) is not judged"
         yield note("scope", f"daemon, pid {scene.daemon.pid}", what, "end the daemon first where that matters")
-    elif scene.keeper is not None:
+    elif scene.keeper is not None and scene.keeper.children:
         what = "it goes on without a daemon: attempts that it starts or ends meanwhile are not judged"
         yield note("scope", f"keeper, pid {scene.keeper.pid}", what, "`wattle serve` records them")
 

@@ -121,7 +121,7 @@ def _open_files() -> Finding:
     found = f"{_limit(soft)}, at most {_limit(hard)}"
     if hard != resource.RLIM_INFINITY and hard < FEW_OPEN_FILES:
         return degraded("open files", found, "raise the limit: a live worker and a log follower take one and two")
-    return ok("open files", f"{found}: the server takes what it may, workers keep {_limit(soft)}")
+    return ok("open files", f"{found}; a server raises its own, its workers get {_limit(soft)}")
 
 
 def _processes() -> Finding:
