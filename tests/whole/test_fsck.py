@@ -347,13 +347,16 @@ def test_a_process_that_outlived_its_attempt_is_named(sound: Path, damaged: Path
     with stray(WATTLE_ATTEMPT_UID="019c0000-0000-7000-8000-000000000000", WATTLE_RUN_ID="1", WATTLE_ATTEMPT="1") as pid:
         _, report = fsck(damaged)
         assert not any(one["check"] == "processes" for one in report["defects"]), "it is another directory's"
+    with open(damaged / "logs/1/0.1.out", "ab") as log, stray(log, WATTLE_ATTEMPT_UID="unknown") as pid:
+        names(damaged, "processes", f"pid {pid}", "no attempt is recorded for it")
 
 
 class stray:
     """A process with a worker's marker that no Wattle started."""
 
-    def __init__(self, **variables: str) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=variables)
+    def __init__(self, stdout: Any = None, **variables: str) -> None:
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        self._process = subprocess.Popen(command, stdout=stdout, env=variables)
 
     def __enter__(self) -> int:
         eventually(lambda: b"time.sleep" in Path(f"/proc/{self._process.pid}/cmdline").read_bytes())

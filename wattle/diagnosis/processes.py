@@ -1,6 +1,7 @@
 """Do the processes agree with the rows (I5): none marked live that is not, none alive that no row knows."""
 
 import os
+import re
 from collections.abc import Iterator
 
 from wattle.diagnosis.scene import Defect, Scene, note
@@ -84,13 +85,15 @@ def _may_stay(scene: Scene, attempt: AttemptRow) -> bool:
 
 
 def _is_ours(scene: Scene, pid: int, uid: str) -> bool:
-    """Markers of other data directories look alike: ours follows from a run's key, or its output goes to our logs."""
+    """Markers of other data directories look alike: ours follows from a run's key, or its output goes to an attempt's
+    log (that of a probe goes to a file of its own)."""
     variables = _environment(pid)
     run_id, number = variables.get("WATTLE_RUN_ID", ""), variables.get("WATTLE_ATTEMPT", "")
     run = scene.inspection.queries.run(int(run_id)) if run_id.isdecimal() else None
     if run is not None and number.isdecimal() and uid in _uids(scene, run, int(number)):
         return True
-    return any(path.startswith(logs_root(scene.data_dir) + "/") for path in _outputs(pid))
+    logs = re.compile(re.escape(logs_root(scene.data_dir)) + r"/\d+/\d+\.\d+\.(?:out|err)")
+    return any(logs.fullmatch(path) for path in _outputs(pid))
 
 
 def _uids(scene: Scene, run: RunRow, number: int) -> set[str]:
