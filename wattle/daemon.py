@@ -21,7 +21,8 @@ from typing import Any
 import wattle
 from wattle.config import DAEMON_LOCK, DATABASE, Config, check_exposure
 from wattle.definition.paths import Context
-from wattle.errors import OutOfSpace, Refused
+from wattle.errors import Malformed, OutOfSpace, Refused
+from wattle.keeper import failpoints
 from wattle.metrics import usage
 from wattle.metrics.figures import Figures
 from wattle.metrics.log_bytes import LogBytes
@@ -79,6 +80,8 @@ class Daemon:
     def start(self) -> None:
         """Take the data directory, recover what is there, and listen. Refused says why it cannot."""
         config = self._config
+        if failpoints.problem is not None:
+            raise Malformed("INVALID_SETTING", failpoints.problem)
         if self._listen:
             check_exposure(config)
         umask = os.umask(0o022)
@@ -86,6 +89,7 @@ class Daemon:
         open_files = raise_open_files()
         make_data_dir(config.data_dir)
         self._lock = lock(config.data_dir)
+        failpoints.reach("daemon.boot.locked")
         try:
             self._build(umask, open_files)
             self._open_sockets()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from wattle.keeper import proc
+from wattle.keeper.failpoints import reach
 from wattle.keeper.stop import Action, Event, State, step
 from wattle.keeper.timers import Timers
 from wattle.keeper.tree import Family
@@ -155,6 +156,7 @@ class Ending:
                     worker.told.reached.add((pid, ticks))
 
     def _end_left(self, worker: Worker) -> None:
+        reach("keeper.left.before")
         members = self._family.members(worker)
         worker.left.update(members)
         self._arm(worker, LEFT_GRACE_SECONDS)
@@ -179,6 +181,7 @@ class Ending:
         is frozen first, until a look finds nobody new, and killed as a whole. What is stopped makes no children, and
         frees no place for those of others, nor tells anybody that it has to be replaced.
         """
+        reach("keeper.kill.before")
         until = time.monotonic() + TURN_SECONDS
         for look in range(PASSES_PER_TURN):
             members = self._family.members(worker)
@@ -192,6 +195,7 @@ class Ending:
             worker.hit |= fresh
             if not fresh or time.monotonic() > until:
                 break
+        reach("keeper.kill.after")
         if worker.cause is None:
             worker.left.update(worker.hit)
         if worker.told is not None:

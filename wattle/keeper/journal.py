@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from wattle.keeper.ballast import NO_ROOM
+from wattle.keeper.failpoints import reach
 from wattle.keeper.protocol import encode_json
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -130,6 +131,7 @@ class JournalWriter:
                 keep.append((segment, last_seq))
                 continue
             try:
+                reach("keeper.segment.discarded")
                 os.unlink(self._path(segment))
             except FileNotFoundError:
                 pass
@@ -144,7 +146,9 @@ class JournalWriter:
         if self._descriptor < 0 or self._size >= self._segment_bytes:
             self._open_segment()
         mend = b"\n" if self._torn else b""
+        reach("keeper.journal.before")
         written = os.write(self._descriptor, mend + b"".join(self._waiting))
+        reach("keeper.journal.after")
         if written == 0:
             raise OSError(errno.ENOSPC, "nothing could be written")
         whole, length = 0, len(mend)
@@ -173,8 +177,10 @@ class JournalWriter:
 
     def _open_segment(self) -> None:
         segment = self._segment + 1
+        reach("keeper.segment.before")
         descriptor = os.open(self._path(segment), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.fchmod(descriptor, 0o600)
+        reach("keeper.segment.after")
         if self._descriptor >= 0:
             if self._reserve_bytes:
                 with suppress(OSError):  # what was kept ahead of its end is free again

@@ -11,6 +11,7 @@ from collections import deque
 from wattle.keeper import proc, records
 from wattle.keeper.connection import Connection
 from wattle.keeper.ending import Ending
+from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import JournalWriter
 from wattle.keeper.memory import MemoryWatch
 from wattle.keeper.order_queue import OrderQueue
@@ -103,6 +104,7 @@ class Keeper:
             self.daemon.close("another daemon said hello")
         self.daemon = connection
         connection.has_said_hello = True
+        reach("keeper.hello.before")
         self._write_journal()
         self._drop_reports()
         self._told_problem = None
@@ -118,6 +120,7 @@ class Keeper:
                 "queued": self._queue.uids(),
             }
         )
+        reach("keeper.hello.after")
 
     def _environment(self, connection: Connection, message: dict) -> None:
         self._spawner.set_environment(message["vars"], message.get("umask"))
@@ -130,15 +133,19 @@ class Keeper:
             self._queue.limit(group, None if slots is None else int(slots))
 
     def _order(self, connection: Connection, message: dict) -> None:
+        reach("keeper.order.before")
         for order in [Order(entry) for entry in message["orders"]]:
             if not self._knows(order.uid):
                 self._queue.add(order)
+        reach("keeper.order.after")
 
     def _withdraw(self, connection: Connection, message: dict) -> None:
         uids = [uid for uid in message["uids"] if self._queue.withdraw(uid)]
+        reach("keeper.withdraw.after")
         connection.tell({"type": "withdrawn", "request": message.get("request"), "uids": uids})
 
     def _stop(self, connection: Connection, message: dict) -> None:
+        reach("keeper.stop.before")
         uid = message["uid"]
         worker = self._family.workers.get(uid)
         if worker is None:
@@ -149,6 +156,7 @@ class Keeper:
             return
         grace = message.get("grace_seconds")
         self._ending.stop(worker, None if grace is None else float(grace))
+        reach("keeper.stop.after")
 
     def _imported(self, connection: Connection, message: dict) -> None:
         seq = int(message["seq"])
@@ -158,6 +166,7 @@ class Keeper:
             self._ended.discard(ended.popleft()[1])
 
     def _quit(self, connection: Connection, message: dict) -> None:
+        reach("keeper.quit.before")
         self.is_quitting = True
 
     def _describe(self, connection: Connection, message: dict) -> None:
@@ -189,6 +198,7 @@ class Keeper:
     def _spawn(self, order: Order) -> None:
         at, started = _wall_us(), _monotonic_us()
         outcome = self._spawner.spawn(order)
+        reach("keeper.spawn.after")
         if isinstance(outcome, Refusal):
             if outcome.waits:
                 self._wait_for_logs(order, outcome.reason)
@@ -254,7 +264,9 @@ class Keeper:
         return True
 
     def _reap_leader(self, worker: Worker) -> None:
+        reach("keeper.reap.before")
         _, worker.status, used = os.wait4(worker.pid, 0)
+        reach("keeper.reap.after")
         worker.ended_at, worker.duration_us = _wall_us(), _monotonic_us() - worker.started
         worker.user_us, worker.system_us = int(used.ru_utime * 1e6), int(used.ru_stime * 1e6)
         worker.max_rss_bytes = self._peak(used.ru_maxrss)
@@ -288,6 +300,7 @@ class Keeper:
                 self._ending.emptied(worker)
 
     def _finished(self, worker: Worker) -> None:
+        reach("keeper.end.before")
         self._family.remove(worker)
         self._queue.ended(worker.uid, worker.group)
         if worker.pidfd >= 0:
@@ -308,14 +321,17 @@ class Keeper:
     # ---- workers of a former keeper
 
     def _adopt(self, connection: Connection, message: dict) -> None:
+        reach("keeper.adopt.before")
         lost = {}
         for entry in message["workers"]:
             uid = entry["uid"]
             if not self._knows(uid) and uid not in lost and self._adopted_by_identity(entry) is None:
                 lost[uid] = entry
         marked = find_marked(set(lost)) if lost else {}
+        reach("keeper.adopt.found")
         for uid, entry in lost.items():
             self._take_up(entry, marked[uid])
+        reach("keeper.adopt.after")
 
     def _adopted_by_identity(self, entry: dict) -> Worker | None:
         """Adopt the process the entry names, if it is still that one; a reboot ends every identity."""
@@ -437,6 +453,7 @@ class Keeper:
         reports = self._reports
         connection = self.daemon
         self._drop_reports()
+        reach("keeper.report.before")
         start = 0
         while connection is not None and start < len(reports):
             end, size = start, 0
@@ -445,6 +462,7 @@ class Keeper:
                 end += 1
             connection.send(frame(b'{"type":"report","records":[' + b",".join(reports[start:end]) + b"]}"))
             start = end
+        reach("keeper.report.after")
 
     def _drop_reports(self) -> None:
         self._reports = []

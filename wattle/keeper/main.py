@@ -21,8 +21,9 @@ import time
 from contextlib import suppress
 from functools import partial
 
-from wattle.keeper import ballast
+from wattle.keeper import ballast, failpoints
 from wattle.keeper.connection import Connection
+from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import RESERVE_BYTES, JournalWriter
 from wattle.keeper.keeper import Keeper
 from wattle.keeper.place import JOURNAL, LOCK, open_directory, socket_address
@@ -139,6 +140,8 @@ def main(arguments: list[str]) -> None:
     """Run a keeper until it is not needed; `arguments` are --data-dir D and --linger-seconds S."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     data_dir = options["--data-dir"]
+    if failpoints.problem is not None:
+        log(failpoints.problem)
     _close_inherited()
     os.chdir("/")
     os.umask(0o077)
@@ -147,6 +150,7 @@ def main(arguments: list[str]) -> None:
     if lock is None:
         log(f"another keeper serves {data_dir}; this one is not needed")
         return
+    reach("keeper.boot.locked")
     _become_subreaper()
     signals = _signal_pipe()
     journal_dir = os.path.join(data_dir, JOURNAL)
@@ -154,6 +158,7 @@ def main(arguments: list[str]) -> None:
     poller = Poller()
     keeper_id = new_keeper_id()
     listener = _listen(directory)
+    reach("keeper.boot.listening")
     log(f"keeper {keeper_id} serves {data_dir}")
     give_way = partial(ballast.give_up, data_dir)
     journal = JournalWriter(journal_dir, keeper_id, reserve_bytes=RESERVE_BYTES, give_way=give_way)

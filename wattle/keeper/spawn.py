@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from wattle.keeper import forked
+from wattle.keeper.failpoints import reach
 from wattle.keeper.refusals import (
     LOG_FLAGS,
     Refusal,

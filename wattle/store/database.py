@@ -6,6 +6,7 @@ the locks that a checkpoint needs, not even when the last of them closes. Nothin
 hand once it exists: closing any descriptor of it would drop the process's POSIX locks on it.
 """
 
+import errno
 import os
 import sqlite3
 import stat
@@ -153,6 +154,10 @@ def meaning(path: Path) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Unavailable("STORE_UNAVAILABLE", f"The database {path} cannot be used now: {error}") from error
 
 
 def _meaning(error: sqlite3.DatabaseError, path: Path) -> WattleError | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from wattle.definition.model import Worker, Workflow
 from wattle.keeper.ballast import UNWRITABLE
+from wattle.keeper.failpoints import reach
 from wattle.logs.files import LogFiles
 from wattle.logs.links import ensure_links
 from wattle.logs.read import last_line
@@ -129,6 +130,7 @@ def prepare(
     waits = False
     for directory in (log_dir, *directories):
         try:
+            reach("daemon.prepare.before")
             os.makedirs(directory, mode=0o700 if directory == log_dir else 0o777, exist_ok=True)
         except OSError as error:
             unusable[directory] = error.strerror or str(error)
@@ -165,7 +167,9 @@ def look_at_outputs(subject: Subject, captured: CaptureLookup, again: bool = Fal
             copied, is_marked = _copy(subject, target)
             if not is_marked:
                 return OutputsSeen(subject, copied=copied)
+            reach("daemon.capture.copied")
             os.rename(copied.temporary_path, target)
+            reach("daemon.capture.renamed")
         except OSError as error:
             return OutputsSeen(subject, problem=_not_saved(target, error))
         return replace(look_at_others(subject, target), placed=replace(copied, state="placed"))
@@ -174,6 +178,7 @@ def look_at_outputs(subject: Subject, captured: CaptureLookup, again: bool = Fal
 
 def look_at_others(subject: Subject, captured_path: str | None) -> OutputsSeen:
     """Which declared outputs are missing or were there before, but for the one that was just captured."""
+    reach("daemon.outputs.seen")
     missing, notices = [], []
     for output in subject.worker.outputs.values():
         if output.path == captured_path:
@@ -192,6 +197,7 @@ def look_at_others(subject: Subject, captured_path: str | None) -> OutputsSeen:
 def place(subject: Subject, capture: CaptureRow) -> Placed:
     """Move a complete copy to its path; done already when the path has the copy's identity."""
     try:
+        reach("daemon.capture.copied")
         os.rename(capture.temporary_path, capture.path)
     except FileNotFoundError as error:
         if not is_captured(capture):
@@ -236,6 +242,7 @@ def last_words(subject: Subject, set_aside: bool) -> LastWords:
         for output in subject.worker.outputs.values():
             with suppress(OSError):
                 if _changed_since(os.stat(output.path), subject.started_at):
+                    reach("daemon.outputs.set_aside")
                     os.rename(output.path, f"{output.path}.failed-{subject.attempt}")
     return LastWords(subject, line)
 
@@ -316,6 +323,7 @@ def _fill(temporary: str, log: str, target: str) -> tuple[os.stat_result, bool]:
     try:
         copy = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
+            reach("daemon.capture.opened")
             _copy_all(source, copy)
             found = os.fstat(copy)
             is_marked = _set_mark(copy, target, found)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import discard_keeper, read_records
 from wattle.keeper.launch import connect, probe, start_keeper
 from wattle.supervisor.keeper_link import KeeperGone, KeeperLink
@@ -60,7 +61,9 @@ class LocalKeepers:
         fresh = False
         while True:
             if not probe(self._data_dir):
+                reach("daemon.keeper.before")
                 start_keeper(self._data_dir, open_files=self._open_files, version=self._version)
+                reach("daemon.keeper.started")
                 fresh = True
             try:
                 return KeeperLink(connect(self._data_dir, CONNECT_SECONDS), os.getpid()), fresh

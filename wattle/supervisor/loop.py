@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from wattle.errors import Conflict, OutOfSpace, Refused, Unavailable, WattleError
+from wattle.keeper.failpoints import reach
 from wattle.store.queries import Queries
 from wattle.store.records import Records
 from wattle.store.removal import Outdated, Removals
@@ -250,6 +251,7 @@ class Supervisor:
     def _frame(self, frame: Mapping[str, Any]) -> None:
         match frame["type"]:
             case "report":
+                reach("daemon.report.received")
                 for record in frame["records"]:
                     self.take_record(self.runs.keeper_id, record)
             case "withdrawn":
@@ -336,9 +338,11 @@ class Supervisor:
             with self._records.transaction():
                 result = extra() if extra is not None else None
                 ledger.write(everything=everything)
+                reach("daemon.commit.before")
         except BaseException:
             ledger.rewind(mark)
             raise
+        reach("daemon.commit.after")
         self._observer.committed(self.clock.monotonic() - began)
         ledger.forget(everything=everything)
         afterwards, self._sealed_afterwards = self._sealed_afterwards, []
@@ -400,7 +404,9 @@ class Supervisor:
         if self.link is not None:
             try:
                 for frame in self.outbox.take_frames():
+                    reach("daemon.send.before")
                     self.link.send(frame)
+                    reach("daemon.send.after")
                 self._watch_link()
             except KeeperGone as error:
                 self._lose_keeper(str(error))
@@ -442,6 +448,7 @@ class Supervisor:
         if self._is_held():
             return
         for answer in self.outbox.take_answers():
+            reach("daemon.answer.before")
             self._survive(answer)
 
     def _watch_link(self) -> None:
@@ -462,6 +469,7 @@ class Supervisor:
             return
         self.runs.witness()  # at once: who ends from now on ends unseen
         logger.warning("the keeper is gone (%s); finding or starting another", why)
+        reach("daemon.keeper.lost")
         if self.link is not None:
             self._epoll.unregister(self.link.fileno())
             self.link.close()

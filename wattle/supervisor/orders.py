@@ -132,6 +132,7 @@ def probe_order(
     """
     values = None if worker.templates is None else values_of(workflow, worker)
     return limits_of(worker) | {
+        "memory_max_bytes": None,
         "uid": uid,
         "tag": [run.id, worker.position, -count],
         "group": "probes",

@@ -25,6 +25,7 @@ from wattle.definition.model import Workflow
 from wattle.engine.outcome import Outcome, judge
 from wattle.engine.restart import history_of
 from wattle.engine.states import STOPPED_STATES, Event, State, Status
+from wattle.keeper.failpoints import reach
 from wattle.logs.files import attempt_files
 from wattle.store.queries import Queries
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
@@ -83,6 +84,7 @@ class Recovery:
             run = self._live(row)
             if run is not None:
                 runs.add(run)
+        reach("daemon.boot.rows")
         self._take_over()
 
     def reconnect(self) -> None:
@@ -150,7 +152,9 @@ class Recovery:
         supervisor, runs = self._supervisor, self._runs
         link, fresh = self._keepers.connect()
         hello = link.hello
+        reach("daemon.import.connected")
         self._import(hello)
+        reach("daemon.import.read")
         runs.witness()
         runs.keeper_id, runs.boot_id = hello["keeper_id"], hello["boot_id"]
         dead = set(supervisor.imported) - {runs.keeper_id}
@@ -164,8 +168,10 @@ class Recovery:
         adopted: list[dict[str, Any]] = []
         for run in list(runs.active.values()):
             self._reconcile(run, known, fresh, adopted)
+        reach("daemon.adopt.before")
         if adopted:
             link.send({"type": "adopt", "workers": adopted})
+        reach("daemon.adopt.after")
         for uid in set(known) - {live.uid for run in runs.active.values() for live in run.workers.values()}:
             logger.warning("the keeper has a worker that belongs to no active run; it is stopped: %s", uid)
             link.send({"type": "stop", "uid": uid, "request": 0})
@@ -177,6 +183,7 @@ class Recovery:
             else:
                 runs.advance(run)
         supervisor.ledger.urgent = not supervisor.ledger.is_empty
+        reach("daemon.boot.recovered")
 
     def _import(self, hello: Mapping[str, Any]) -> None:
         """Everything journaled before the connection; what comes after arrives as reports."""
@@ -187,6 +194,7 @@ class Recovery:
             self._runs.keeper_id = keeper_id
             self._runs.boot_id = hello["boot_id"] if record["at"] >= booted_at else EARLIER_BOOT
             supervisor.take_record(keeper_id, record)
+            reach("daemon.import.record")
 
     def _reconcile(
         self, run: LiveRun, known: Mapping[str, Any], fresh: bool, adopted: list[dict[str, Any]]

@@ -11,6 +11,7 @@ from typing import Any
 
 from wattle.engine.outcome import Outcome, judge, seconds_text
 from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
+from wattle.keeper.failpoints import reach
 from wattle.metrics import usage
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import files, orders
@@ -249,6 +250,7 @@ class Runs:
             case Action.SIGNAL:
                 self._event(run, live, "stopping", {"reason": live.reason})
                 self._outbox.stop(live.uid)
+                reach("daemon.stop.accepted")
             case Action.SETTLE:
                 if not self.held:  # else the journal may tell of a later attempt: `resume` looks once that is known
                     self.settling.begin(run, live)
@@ -315,6 +317,7 @@ class Runs:
 
     def _retry(self, run: LiveRun, live: LiveWorker, attempt: int) -> None:
         if self.active.get(run.id) is run and live.state is State.RETRYING and live.attempt == attempt:
+            reach("daemon.retry.due")
             self.apply(run, live, Event.RETRY_DUE)
 
     def _conclude(self, run: LiveRun, live: LiveWorker) -> None:
@@ -378,6 +381,7 @@ class Runs:
         """Whoever waited for the process to be gone is told after the commit."""
         if not live.waiters:
             return
+        reach("daemon.stop.answered")
         view = _stop_of(live)
         for waiter in live.waiters:
             self._outbox.answer(partial(waiter, view))
