@@ -256,6 +256,27 @@ def test_an_attempt_that_may_have_been_started_is_not_started_again(tmp_path: Pa
     assert [worker["uncertain"] for worker in world.keeper.adopted] == [True]
 
 
+def test_an_attempt_of_which_nothing_was_written_is_not_started_again(tmp_path: Path) -> None:
+    """C6: ordered ahead of the commit, spawned by a keeper that came no further; daemon and keeper died."""
+    world = World(tmp_path, "a -> b").play("run; start a; commit; exit a 0")
+    log = Path(next(iter(world.keeper.queued.values()))["stdout"])
+    log.touch()
+    world.play("kill keeper; kill daemon; boot")
+    assert not world.keeper.queued
+    assert [(worker["uncertain"], worker["tag"][1]) for worker in world.keeper.adopted] == [(True, 1)]
+
+
+def test_a_keeper_that_is_found_is_asked_too_for_what_its_predecessor_may_have_started(tmp_path: Path) -> None:
+    """The daemon that started the keeper died before it had told it what to adopt."""
+    world = World(tmp_path, "a").play("run; commit")
+    Path(next(iter(world.keeper.queued.values()))["stdout"]).touch()
+    world.play("kill keeper; kill daemon; boot")
+    world.keeper.adopted.clear()
+    world.play("kill daemon; boot")
+    assert not world.keeper.queued
+    assert [worker["uncertain"] for worker in world.keeper.adopted] == [True]
+
+
 def test_after_a_reboot_what_ran_has_failed_and_the_rest_goes_on(tmp_path: Path) -> None:
     """F17, C8."""
     world = World(tmp_path, "a -> b; x", each={"x": {"retry": {"limit": 1, "delay_seconds": 0}}})
@@ -302,7 +323,7 @@ def test_a_keeper_that_cannot_be_replaced_at_once_is_tried_again(tmp_path: Path)
         raise OSError("no more processes")
 
     keeper.connect = refuse  # type: ignore[assignment]
-    world.supervisor._lose_keeper("it died")
+    world.supervisor.lose_keeper("it died")
     world.settle()
     world.pass_time(5)
     assert len(tries) >= 2

@@ -43,13 +43,11 @@ class FakeKeeper:
         self.adopted: list[dict[str, Any]] = []
         self.frames: list[dict[str, Any]] = []
         self.spawned: list[tuple[str, int]] = []  # (worker, attempt), each at most once
-        self.fresh = True
 
     # what the supervisor's side calls
 
-    def connect(self) -> tuple["FakeLink", bool]:
-        fresh, self.fresh = self.fresh, False
-        return FakeLink(self), fresh
+    def connect(self) -> "FakeLink":
+        return FakeLink(self)
 
     def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for record in self.journal:
@@ -320,7 +318,6 @@ class World:
         """A new keeper with the old one's journal on disk and none of its workers."""
         old = self.keeper
         old.live, old.queued = {}, {}
-        old.fresh = True
         old.orders = {}
 
     def statuses(self, name: str = "wf") -> dict[str, str]:

@@ -272,6 +272,8 @@ class Keeper:
         worker.max_rss_bytes = self._peak(used.ru_maxrss)
         del self._family.leaders[worker.pid]
         worker.unattributed += self._family.refresh()
+        if worker.orphans:
+            self._journal.append_line(records.exited(worker))
         self._ending.leader_ended(worker, not worker.orphans)
 
     def _peak(self, max_rss_kib: int) -> int | None:
@@ -360,7 +362,7 @@ class Keeper:
         worker.started_at = worker.started_at or worker.ended_at
         worker.duration_us = max(0, worker.ended_at - worker.started_at)
         worker.noted = {pid: facts.start_ticks for pid, facts in marked.items()}
-        worker.status = entry.get("status")  # where the daemon knows it
+        worker.status = entry.get("status")  # where the daemon or the journal knows it
         self._begin(worker, None)
         self._ending.leader_ended(worker, not marked)
 

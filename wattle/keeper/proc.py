@@ -73,6 +73,11 @@ def marker(pid: int) -> str | None:
     return os.fsdecode(environment[start : end if end >= 0 else None])
 
 
+def is_executing(pid: int) -> bool:
+    """Is the process in the middle of an exec: for that instant it has neither arguments nor environment."""
+    return not _read(f"/proc/{pid}/cmdline")
+
+
 def children(pid: int) -> list[int]:
     """The pids of its children now. While they come and go the kernel may leave some out: look again."""
     try:

@@ -11,6 +11,7 @@ from wattle.keeper.refusals import Refusal
 from wattle.keeper.worker import Order, Worker
 
 _STARTED = b'"kind":"started",%b,"at":%d,"pid":%d,"inode":%b,"start_ticks":%b}'
+_EXITED = b'"kind":"exited",%b,"at":%d,"exit_code":%b,"signal":%b}'
 _REFUSED = b'"kind":"refused",%b,"at":%d,"reason_code":%b,"reason":%b,"retryable":%b}'
 _ENDED = (
     b'"kind":"ended",%b,"at":%d,"started_at":%d,"duration_us":%d,"exit_code":%b,"signal":%b,'
@@ -30,6 +31,12 @@ def started(worker: Worker) -> bytes:
 def refused(order: Order, at: int, refusal: Refusal) -> bytes:
     words = (encode_json(refusal.code), encode_json(refusal.reason), _truth(refusal.retryable))
     return _REFUSED % (order.identity, at, *words)
+
+
+def exited(worker: Worker) -> bytes:
+    """The leader has ended, others of its tree live: what `ended` will say of its status, should we die before."""
+    exit_code, signal, _ = _outcome(worker.status)
+    return _EXITED % (worker.identity, worker.ended_at, _number(exit_code), _number(signal))
 
 
 def ended(worker: Worker) -> bytes:

@@ -130,6 +130,7 @@ class Spawner:
         ]
         for number, file in order.descriptors.items():
             files.append((os.POSIX_SPAWN_OPEN, number, file, LOG_FLAGS, 0o600))
+        reach("keeper.spawn.before")
         return os.posix_spawn(path, argv, env, file_actions=files, setsid=True, setsigmask=[], setsigdef=self._reset)
 
     def _look_up(self, name: str, search: bytes, fresh: bool) -> str | None:

@@ -59,6 +59,10 @@ class Family:
             if facts is None or facts.is_zombie:  # about to be reaped; its children are here already
                 continue
             owner = self._attribute(pid, facts)
+            if owner is None:
+                if proc.is_executing(pid):  # it cannot say yet whose it is: the next look
+                    continue
+                owner = self._attribute(pid, facts)  # now it can, if it was executing at the first look
             if owner is not None:
                 owner.orphans[pid] = facts.start_ticks
             elif (now := proc.read_stat(pid)) is None or now.is_zombie:

@@ -12,6 +12,7 @@ from wattle.keeper.launch import connect, probe, start_keeper
 from wattle.supervisor.keeper_link import KeeperGone, KeeperLink
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 0.25  # then it is looked whether the keeper still lives
 TRY_AGAIN_SECONDS = 0.01
 
 
@@ -32,8 +33,8 @@ class Link(Protocol):
 class Keepers(Protocol):
     """The keepers of one data directory."""
 
-    def connect(self) -> tuple[Link, bool]:
-        """A connection, and whether the keeper is a new one. KeeperGone where none can be had."""
+    def connect(self) -> Link:
+        """A connection, to a new keeper where none lives. KeeperGone where none can be had."""
 
     def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """(keeper id, record) of all journals, oldest first, after {keeper id: seq}."""
@@ -54,19 +55,19 @@ class LocalKeepers:
         self._open_files = open_files
         self._version = version
 
-    def connect(self) -> tuple[Link, bool]:
+    def connect(self) -> Link:
         """A child of a killed keeper holds its lock and its socket until it executes, so for a moment a dead
-        keeper seems to live and hangs up: that passes."""
+        keeper seems to live and hangs up: that passes. A keeper that dies before it answers is followed by
+        another."""
         until = time.monotonic() + CONNECT_SECONDS
-        fresh = False
+        started: int | None = None
         while True:
-            if not probe(self._data_dir):
+            if not probe(self._data_dir) and (started is None or _has_ended(started)):
                 reach("daemon.keeper.before")
-                start_keeper(self._data_dir, open_files=self._open_files, version=self._version)
+                started = start_keeper(self._data_dir, open_files=self._open_files, version=self._version)
                 reach("daemon.keeper.started")
-                fresh = True
             try:
-                return KeeperLink(connect(self._data_dir, CONNECT_SECONDS), os.getpid()), fresh
+                return KeeperLink(connect(self._data_dir, ANSWER_SECONDS), os.getpid())
             except (KeeperGone, OSError) as error:
                 if time.monotonic() > until:
                     raise KeeperGone(f"no keeper can be reached: {error}") from error
@@ -79,3 +80,11 @@ class LocalKeepers:
         for keeper_id in keeper_ids:
             with suppress(OSError):  # it stays until the next boot
                 discard_keeper(os.path.join(self._data_dir, "journal"), keeper_id)
+
+
+def _has_ended(pid: int) -> bool:
+    """Of a child of this process; it is not reaped here."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True

@@ -231,7 +231,7 @@ class Supervisor:
             if events & ~select.EPOLLOUT:
                 return self.link.receive()
         except KeeperGone as error:
-            self._lose_keeper(str(error))
+            self.lose_keeper(str(error))
         return []
 
     def _decide(self, frames: list[dict[str, Any]]) -> None:
@@ -409,7 +409,7 @@ class Supervisor:
                     reach("daemon.send.after")
                 self._watch_link()
             except KeeperGone as error:
-                self._lose_keeper(str(error))
+                self.lose_keeper(str(error))
         for job in self.outbox.take_jobs():
             self._submit(job)
         for look in self.outbox.take_looks():
@@ -464,7 +464,8 @@ class Supervisor:
         self._watches_unsent = False
         self._epoll.register(link.fileno(), select.EPOLLIN)
 
-    def _lose_keeper(self, why: str) -> None:
+    def lose_keeper(self, why: str) -> None:
+        """The connection has ended: go on with the keeper that is found, or with a new one."""
         if self._ending:
             return
         self.runs.witness()  # at once: who ends from now on ends unseen

@@ -5,6 +5,7 @@
 | before the commit of a run              | nothing                  | nothing; the caller had no answer             |
 | after it, before any order              | a run, no attempt        | its ready workers are ordered                 |
 | after an order was sent                 | the keeper knows the uid | it is taken as queued                         |
+| after an order whose keeper died too    | a log nobody knows       | its process is looked for, none is started    |
 | after a start or an end, not committed  | records in the journal   | they are imported, once                       |
 | while outputs were looked at            | an ended attempt         | they are looked at again; a consumer that has |
 |                                         |                          | started proves them good                      |
@@ -31,6 +32,7 @@ from wattle.store.queries import Queries
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
 from wattle.supervisor import orders
 from wattle.supervisor.commands import as_run, live_run, nodes_of
+from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import Keepers
 from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.loop import Supervisor
@@ -85,7 +87,12 @@ class Recovery:
             if run is not None:
                 runs.add(run)
         reach("daemon.boot.rows")
-        self._take_over()
+        try:
+            self._take_over()
+        except KeeperGone as error:
+            if supervisor.link is None:
+                raise
+            supervisor.lose_keeper(str(error))  # it died while it was being taken over: the next one follows
 
     def reconnect(self) -> None:
         """The keeper is gone: find or start another, and let it adopt what lives."""
@@ -150,7 +157,7 @@ class Recovery:
 
     def _take_over(self) -> None:
         supervisor, runs = self._supervisor, self._runs
-        link, fresh = self._keepers.connect()
+        link = self._keepers.connect()
         hello = link.hello
         reach("daemon.import.connected")
         self._import(hello)
@@ -163,11 +170,13 @@ class Recovery:
         link.send({"type": "environment", "id": 1, "vars": dict(self._environment), "umask": self._umask})
         groups = {run.group: run.workflow.max_parallel for run in runs.active.values() if run.row.kind == "workflow"}
         link.send({"type": "limits", "max_processes": self._max_processes, "groups": groups})
-        runs.held = False
         known = {worker["uid"]: worker for worker in hello["live"]} | dict.fromkeys(hello["queued"])
+        for run in list(runs.active.values()):
+            self._find_unrecorded(run, known)  # before anything is ordered: it may be there already
+        runs.held = False
         adopted: list[dict[str, Any]] = []
         for run in list(runs.active.values()):
-            self._reconcile(run, known, fresh, adopted)
+            self._reconcile(run, known, adopted)
         reach("daemon.adopt.before")
         if adopted:
             link.send({"type": "adopt", "workers": adopted})
@@ -196,17 +205,13 @@ class Recovery:
             supervisor.take_record(keeper_id, record)
             reach("daemon.import.record")
 
-    def _reconcile(
-        self, run: LiveRun, known: Mapping[str, Any], fresh: bool, adopted: list[dict[str, Any]]
-    ) -> None:
+    def _reconcile(self, run: LiveRun, known: Mapping[str, Any], adopted: list[dict[str, Any]]) -> None:
         for live in run.workers.values():
             if live.name in run.ordered:
-                self._reconcile_ordered(run, live, known, fresh, adopted)
-            elif live.state in (State.WAITING, State.RETRYING, State.SETTLING):
-                self._find_unrecorded(run, live, known)
+                self._reconcile_ordered(run, live, known, adopted)
 
     def _reconcile_ordered(
-        self, run: LiveRun, live: LiveWorker, known: Mapping[str, Any], fresh: bool, adopted: list[dict[str, Any]]
+        self, run: LiveRun, live: LiveWorker, known: Mapping[str, Any], adopted: list[dict[str, Any]]
     ) -> None:
         outbox = self._supervisor.outbox
         if live.state in STOPPED_STATES:
@@ -218,19 +223,33 @@ class Recovery:
             self._runs.record(_ended_with_the_machine(run, live, self._supervisor.clock.now()))
         elif live.row is not None:
             adopted.append(self._adoption(run, live, live.row))
-        elif fresh and os.path.exists(attempt_files(self._data_dir, run.id, live.worker.position, live.attempt).stdout):
-            # Its log was made by the spawn itself: it may have been started by the keeper that is dead.
+        elif self._may_have_been_spawned(run, live, live.attempt):
             adopted.append(self._adoption(run, live, None))
         elif live.state is State.QUEUED:
             self._runs.send_order(run, live)
         else:
             self._runs.apply(run, live, Event.WITHDRAWN)
 
-    def _find_unrecorded(self, run: LiveRun, live: LiveWorker, known: Mapping[str, Any]) -> None:
-        """An order that was sent and neither started nor written down: the keeper still has it."""
-        if orders.uid_of(run.row, live.worker, live.attempt + 1) in known:
-            self._runs.overtake(run, live, live.attempt + 1)
-            self._supervisor.ledger.worker_changed(run, live)
+    def _find_unrecorded(self, run: LiveRun, known: Mapping[str, Any]) -> None:
+        """Orders that were sent and of which nothing was written down: the keeper still has them, or a keeper that
+        is dead spawned them and came no further."""
+        for live in run.workers.values():
+            if live.name in run.ordered or live.state not in (State.WAITING, State.RETRYING, State.SETTLING):
+                continue
+            number = live.attempt + 1
+            is_known = orders.uid_of(run.row, live.worker, number) in known
+            if is_known or self._may_have_been_spawned(run, live, number):
+                self._runs.overtake(run, live, number)
+                self._supervisor.ledger.worker_changed(run, live)
+
+    def _may_have_been_spawned(self, run: LiveRun, live: LiveWorker, number: int) -> bool:
+        """Of an attempt that the keeper does not know: its log is made by the spawn itself, and by nothing else."""
+        return os.path.exists(attempt_files(self._data_dir, run.id, live.worker.position, number).stdout)
+
+    def _status(self, row: AttemptRow) -> int | None:
+        """How its process ended, where that is known though nobody recorded it."""
+        status = self._runs.witnesses.status(row)
+        return _exited(row) if status is None else status
 
     def _adoption(self, run: LiveRun, live: LiveWorker, row: AttemptRow | None) -> dict[str, Any]:
         log_files = attempt_files(self._data_dir, run.id, live.worker.position, live.attempt)
@@ -249,7 +268,7 @@ class Recovery:
             "started_at": row.started_at if row else None,
             "timeout_seconds": live.worker.timeout_seconds,
             "stop": orders.stop_settings(live.worker),
-            "status": self._runs.witnesses.status(row) if row else None,
+            "status": self._status(row) if row else None,
             "memory_max_bytes": live.worker.limits.memory_max_bytes if live.worker.limits else None,
         }
 
@@ -260,6 +279,13 @@ def _outcome_of(attempt: AttemptRow, live: LiveWorker) -> Outcome:
         return Outcome(False, attempt.reason_code, attempt.reason, attempt.exit_code, attempt.signal)
     record = {"kind": "ended", "exit_code": attempt.exit_code, "signal": attempt.signal, "known": True}
     return judge(record, live.worker)
+
+
+def _exited(row: AttemptRow) -> int | None:
+    """The raw wait status of a leader that ended before its tree, None where it has not been told."""
+    if row.exit_code is None and row.signal is None:
+        return None
+    return (row.exit_code or 0) << 8 | (row.signal or 0)
 
 
 def _ended_with_the_machine(run: LiveRun, live: LiveWorker, now: int) -> dict[str, Any]:

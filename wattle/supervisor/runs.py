@@ -419,6 +419,8 @@ class Runs:
             self.services.record(record)
         elif record["kind"] == "started":
             self._started(run, live, number, record)
+        elif record["kind"] == "exited":
+            self._exited(live, number, record)
         elif number == live.attempt and live.state in ORDERED_STATES:
             self._ended(run, live, record)
         elif number > live.attempt and record["kind"] == "refused":
@@ -478,6 +480,12 @@ class Runs:
         self._link_later(run, live)
         if live.worker.service is not None:
             self.services.watch(run, live)
+
+    def _exited(self, live: LiveWorker, number: int, record: Mapping[str, Any]) -> None:
+        """Its leader has ended, not yet its tree. The row keeps the status for a keeper that has to adopt the rest."""
+        if number == live.attempt and live.row is not None and live.row.ended_at is None:
+            live.row = replace(live.row, exit_code=record["exit_code"], signal=record["signal"])
+            self._ledger.attempt_changed(live.row)
 
     def overtake(self, run: LiveRun, live: LiveWorker, number: int) -> None:
         """The journal is ahead of the store: a daemon that is dead ordered this attempt. That proves that the
