@@ -4,8 +4,8 @@
 process passes the point it is killed (`kill`), gets an error of the file system (`eio`, `enospc`) or pauses
 for SLEEP_SECONDS (`sleep`). A point's name begins with the process that has it, `daemon` or `keeper`; each
 process counts for itself. `WATTLE_FAILPOINT_FIRED` may name a file: a fault is appended to it before it
-happens, and one that is in it when a process starts does not happen again, so the successor of a killed
-keeper does not die of the same fault. Workers see neither variable.
+happens (`name:n:action pid unix-seconds`), and one that is in it when a process starts does not happen again,
+so the successor of a killed keeper does not die of the same fault. Workers see neither variable.
 
 While nothing is asked for, `reach` is a function that does nothing: 30 ns.
 """
@@ -107,7 +107,7 @@ class Fault:
     def happen(self, fired_path: str | None) -> None:
         if fired_path is not None:
             descriptor = os.open(fired_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            os.write(descriptor, f"{self.text} {os.getpid()}\n".encode())
+            os.write(descriptor, f"{self.text} {os.getpid()} {time.time():.6f}\n".encode())
             os.close(descriptor)
         if self.action == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
