@@ -243,7 +243,7 @@ class Daemon:
 
     def _reap_inherited(self) -> None:
         for identity, status in reap_inherited():
-            self._supervisor.runs.witnesses.inherited(identity, status)
+            self._supervisor.runs.reports.witnesses.inherited(identity, status)
 
     def _on_signal(self, number: int, _: Any) -> None:
         if self._signalled is None and self._down_at_end:
@@ -279,7 +279,7 @@ class Daemon:
 
     def _keep_usage(self, found: Mapping[Key, Mapping[str, Any]]) -> None:
         """What living attempts have used so far is written down, for the daemon that comes next."""
-        self._supervisor.post(lambda: self._supervisor.runs.used(found))
+        self._supervisor.post(lambda: self._supervisor.runs.reports.used(found))
 
     def _swept(self, seconds: float) -> None:
         self._figures.sweep_seconds.observe(seconds)

@@ -10,7 +10,7 @@ from wattle.engine.outcome import Outcome
 from wattle.engine.plan import RunPlan
 from wattle.engine.states import ENDED_STATES, LIVE_STATES, ORDERED_STATES, State, phase_of, status_of
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
-from wattle.supervisor.answers import StopView
+from wattle.supervisor.answers import StopView, Told
 from wattle.supervisor.surroundings import EnvFiles
 
 WANTED = {
@@ -65,6 +65,14 @@ class LiveWorker:
     def wanted(self) -> str:
         """What is wanted of it, as it is stored."""
         return WANTED.get(self.state, "run")
+
+    def stop_view(self) -> StopView:
+        """What the end of its process says of the stop that brought it about."""
+        record = self.record or {}
+        signalled = (self.uid,) if record.get("cause") == "stopped" else ()
+        told = record.get("told")
+        signals = (Told(attempt=self.uid, worker=self.name, **told),) if signalled and told else ()
+        return StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)), signals)
 
     def to_row(self, run_id: int) -> RunWorkerRow:
         return RunWorkerRow(
@@ -122,6 +130,10 @@ class LiveRun:
                 known.add(live.name)
             else:
                 known.discard(live.name)
+
+    def index(self, live: LiveWorker) -> int:
+        """The worker's position in the run's graph (a run of one worker has a graph of one)."""
+        return live.worker.position if self.row.kind == "workflow" else 0
 
     @property
     def slots_ordered(self) -> int:

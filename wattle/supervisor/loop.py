@@ -179,7 +179,7 @@ class Supervisor:
             self._looks.shutdown(wait=False, cancel_futures=True)
         if self.link is not None:
             self.link.close()
-        self.runs.witnesses.close()
+        self.runs.reports.witnesses.close()
         self._epoll.close()
         os.close(self._wake)
 
@@ -253,12 +253,12 @@ class Supervisor:
             case "report":
                 reach("daemon.report.received")
                 for record in frame["records"]:
-                    self.take_record(self.runs.keeper_id, record)
+                    self.take_record(self.runs.reports.keeper_id, record)
             case "withdrawn":
                 for uid in frame["uids"]:
-                    self.runs.gone(uid)
+                    self.runs.reports.gone(uid)
             case "gone":
-                self.runs.gone(frame["uid"])
+                self.runs.reports.gone(frame["uid"])
             case "stuck":
                 self._stuck(frame["uid"], frame["pids"])
             case "held":
@@ -271,10 +271,10 @@ class Supervisor:
             return
         self.imported[keeper_id] = seq
         self.ledger.imported(keeper_id, seq)
-        self._survive(partial(self.runs.record, record))
+        self._survive(partial(self.runs.reports.record, record))
 
     def _stuck(self, uid: str, pids: list[int]) -> None:
-        found = self.runs.stuck(uid, pids)
+        found = self.runs.reports.stuck(uid, pids)
         if found is None:
             return
         run, live = found
@@ -391,7 +391,7 @@ class Supervisor:
         self._timers.at(due, lambda: self._look_at_space() if due == self._space_due else None)
 
     def _acknowledge(self) -> None:
-        seq = self.imported.get(self.runs.keeper_id, 0)
+        seq = self.imported.get(self.runs.reports.keeper_id, 0)
         if self.link is not None and seq - self._acknowledged >= ACKNOWLEDGE_EVERY:
             self._acknowledged = seq
             self.outbox.send({"type": "imported", "seq": seq})
@@ -468,7 +468,7 @@ class Supervisor:
         """The connection has ended: go on with the keeper that is found, or with a new one."""
         if self._ending:
             return
-        self.runs.witness()  # at once: who ends from now on ends unseen
+        self.runs.reports.witness()  # at once: who ends from now on ends unseen
         logger.warning("the keeper is gone (%s); finding or starting another", why)
         reach("daemon.keeper.lost")
         if self.link is not None:

@@ -162,9 +162,9 @@ class Recovery:
         reach("daemon.import.connected")
         self._import(hello)
         reach("daemon.import.read")
-        runs.witness()
-        runs.keeper_id, runs.boot_id = hello["keeper_id"], hello["boot_id"]
-        dead = set(supervisor.imported) - {runs.keeper_id}
+        runs.reports.witness()
+        runs.reports.keeper_id, runs.reports.boot_id = hello["keeper_id"], hello["boot_id"]
+        dead = set(supervisor.imported) - {runs.reports.keeper_id}
         supervisor.outbox.after_commit(partial(self._keepers.discard, dead))
         supervisor.attach(link)
         link.send({"type": "environment", "id": 1, "vars": dict(self._environment), "umask": self._umask})
@@ -200,8 +200,8 @@ class Recovery:
         for keeper_id, record in self._keepers.records(supervisor.imported):
             if keeper_id == hello["keeper_id"] and record["seq"] > hello["seq"]:
                 continue
-            self._runs.keeper_id = keeper_id
-            self._runs.boot_id = hello["boot_id"] if record["at"] >= booted_at else EARLIER_BOOT
+            self._runs.reports.keeper_id = keeper_id
+            self._runs.reports.boot_id = hello["boot_id"] if record["at"] >= booted_at else EARLIER_BOOT
             supervisor.take_record(keeper_id, record)
             reach("daemon.import.record")
 
@@ -219,8 +219,8 @@ class Recovery:
         if live.uid in known:
             if live.state is State.RECALLED:
                 outbox.withdraw(live.uid)
-        elif live.row is not None and live.row.boot_id != self._runs.boot_id:
-            self._runs.record(_ended_with_the_machine(run, live, self._supervisor.clock.now()))
+        elif live.row is not None and live.row.boot_id != self._runs.reports.boot_id:
+            self._runs.reports.record(_ended_with_the_machine(run, live, self._supervisor.clock.now()))
         elif live.row is not None:
             adopted.append(self._adoption(run, live, live.row))
         elif self._may_have_been_spawned(run, live, live.attempt):
@@ -239,7 +239,7 @@ class Recovery:
             number = live.attempt + 1
             is_known = orders.uid_of(run.row, live.worker, number) in known
             if is_known or self._may_have_been_spawned(run, live, number):
-                self._runs.overtake(run, live, number)
+                self._runs.reports.overtake(run, live, number)
                 self._supervisor.ledger.worker_changed(run, live)
 
     def _may_have_been_spawned(self, run: LiveRun, live: LiveWorker, number: int) -> bool:
@@ -248,7 +248,7 @@ class Recovery:
 
     def _status(self, row: AttemptRow) -> int | None:
         """How its process ended, where that is known though nobody recorded it."""
-        status = self._runs.witnesses.status(row)
+        status = self._runs.reports.witnesses.status(row)
         return _exited(row) if status is None else status
 
     def _adoption(self, run: LiveRun, live: LiveWorker, row: AttemptRow | None) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class Recovery:
             "pid": row.pid if row else None,
             "inode": row.inode if row else None,
             "start_ticks": row.start_ticks if row else None,
-            "boot_id": (row.boot_id if row else None) or self._runs.boot_id,
+            "boot_id": (row.boot_id if row else None) or self._runs.reports.boot_id,
             "uncertain": row is None,
             "stdout": log_files.stdout,
             "stderr": log_files.stderr,

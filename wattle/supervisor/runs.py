@@ -5,34 +5,31 @@ Everything here is a decision: facts go to the ledger, deeds to the outbox. It r
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from wattle.engine.outcome import Outcome, judge, seconds_text
+from wattle.engine.outcome import seconds_text
 from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
 from wattle.keeper.failpoints import reach
-from wattle.metrics import usage
-from wattle.store.rows import AttemptRow
 from wattle.supervisor import files, orders
-from wattle.supervisor.answers import StopView, Told, together
+from wattle.supervisor.answers import together
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
+from wattle.supervisor.links import Links
 from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
+from wattle.supervisor.reports import Reports
 from wattle.supervisor.services import Services
 from wattle.supervisor.settling import Settling
-from wattle.supervisor.witnesses import Witnesses
 
 logger = logging.getLogger(__name__)
 
 # Orders ahead of free slots: the keeper fills them by itself while the daemon writes (design: Working ahead).
 WINDOW = 64
-LINK_AFTER_SECONDS = 0.1
 PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
 JUDGED = (Action.ORDER, Action.SCHEDULE, Action.CONCLUDE)  # what follows once an attempt's status is final
-STUCK = "its processes "
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +55,14 @@ class Runs:
     ) -> None:
         self.active: dict[int, LiveRun] = {}
         self.held = True  # nothing is ordered until recovery knows what is there
-        self.keeper_id = ""
-        self.boot_id = ""
         self._ledger = ledger
         self._outbox = outbox
         self._timers = timers
         self._clock = clock
         self._places = places
         self._observer = observer or Observer()
-        self.witnesses = Witnesses()
-        self._unlinked: list[tuple[LiveRun, LiveWorker, int]] = []
+        self.reports = Reports(self, ledger, self._observer)
+        self.links = Links(self.active, self.reports.witnesses.hold, outbox, timers, clock, places.data_dir)
         self.settling = Settling(
             self.active, self.apply, ledger, outbox, timers, clock, places.data_dir, captured
         )
@@ -188,7 +183,8 @@ class Runs:
         logger.info("run %d of %s %s", run.id, run.row.workflow_name, status.value)
         if run.row.kind == "workflow":
             self._outbox.limits({run.group: None})
-        self._link(run, [live for live in run.workers.values() if live.row is not None and live.name not in run.linked])
+        unlinked = [live for name, live in run.workers.items() if live.row is not None and name not in run.linked]
+        self.links.link(run, unlinked)
         view = together(run.stops)
         for waiter in run.waiters:
             self._outbox.answer(partial(waiter, view))
@@ -244,11 +240,11 @@ class Runs:
         match action:
             case Action.ORDER:
                 self._gone(live)
-                self._order(run, live)
+                self.begin_attempt(run, live)
             case Action.WITHDRAW:
                 self._outbox.withdraw(live.uid)
             case Action.SIGNAL:
-                self._event(run, live, "stopping", {"reason": live.reason})
+                self.tell(run, live, "stopping", {"reason": live.reason})
                 self._outbox.stop(live.uid)
                 reach("daemon.stop.accepted")
             case Action.SETTLE:
@@ -266,8 +262,8 @@ class Runs:
                     run.plan.put_back(live.name)
                     self.advance(run)
 
-    def _order(self, run: LiveRun, live: LiveWorker) -> None:
-        self.witnesses.release(live.uid)
+    def begin_attempt(self, run: LiveRun, live: LiveWorker) -> None:
+        self.reports.witnesses.release(live.uid)
         live.attempt += 1
         live.uid = orders.uid_of(run.row, live.worker, live.attempt)
         live.reason_code = live.reason = live.exit_code = live.signal = None
@@ -300,10 +296,10 @@ class Runs:
     def _refuse(self, run: LiveRun, live: LiveWorker, reason_code: str, reason: str) -> None:
         tag = [run.id, live.worker.position, live.attempt]
         record = {"kind": "refused", "uid": live.uid, "tag": tag, "at": self._clock.now()}
-        self.record(record | {"reason_code": reason_code, "reason": reason, "retryable": False})
+        self.reports.record(record | {"reason_code": reason_code, "reason": reason, "retryable": False})
 
     def _schedule(self, run: LiveRun, live: LiveWorker) -> None:
-        self._event(run, live, "retrying", {"reason": live.reason, "due_at": live.due_at, "attempt": live.attempt})
+        self.tell(run, live, "retrying", {"reason": live.reason, "due_at": live.due_at, "attempt": live.attempt})
         if live.worker.service is not None and (run.is_cancelled or run.timed_out):
             self._end_one(run, live)
         elif live.worker.service is not None and not run.plan.is_needed(live.name):
@@ -328,7 +324,7 @@ class Runs:
             live.reason_code = live.reason = None
         elif status is Status.CANCELLED and live.reason is None:
             live.reason_code, live.reason = "stopped", "stopped by a user"
-        self._event(run, live, status.value, self._end_payload(live))
+        self.tell(run, live, status.value, self._end_payload(live))
         self._gone(live)
         lost_names = run.plan.finish(live.name, status, _detail(live))
         freed = run.plan.freed_by(live.name)
@@ -340,7 +336,7 @@ class Runs:
             else:
                 lost.reason_code, lost.reason = "upstream_failed", run.plan.why(name).removeprefix("cancelled: ")
             self.apply(run, lost, Event.UPSTREAM_LOST)
-            self._event(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
+            self.tell(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
             freed += run.plan.freed_by(name)
         for name in freed:
             self._free(run, run.workers[name])
@@ -353,7 +349,7 @@ class Runs:
         run.note_ordered(live)
         if before is State.READY and live.state is not State.READY:
             run.plan.retract(live.name)
-            for position in run.graph.consumers[_index(run, live)]:
+            for position in run.graph.consumers[run.index(live)]:
                 consumer = run.workers[run.graph.names[position]]
                 if consumer.state is State.QUEUED and live.state not in (State.STOPPING, State.EXPIRING):
                     self.apply(run, consumer, Event.UPSTREAM_RENEWED)
@@ -363,7 +359,7 @@ class Runs:
     def _provide(self, run: LiveRun, live: LiveWorker) -> None:
         live.was_ready = True
         live.reason_code = live.reason = None
-        self._event(run, live, "ready", {"attempt": live.attempt})
+        self.tell(run, live, "ready", {"attempt": live.attempt})
         run.plan.provide(live.name)
         self.services.watch(run, live)
         self.advance(run)
@@ -382,7 +378,7 @@ class Runs:
         if not live.waiters:
             return
         reach("daemon.stop.answered")
-        view = _stop_of(live)
+        view = live.stop_view()
         for waiter in live.waiters:
             self._outbox.answer(partial(waiter, view))
         live.waiters.clear()
@@ -391,13 +387,13 @@ class Runs:
     def renew(self, run: LiveRun, live: LiveWorker, event: Event, force: bool) -> None:
         """An ended or waiting worker begins again by a user's wish; what was cancelled on its account waits again."""
         live.forced = force
-        consumers = [run.graph.names[position] for position in run.graph.consumers[_index(run, live)]]
+        consumers = [run.graph.names[position] for position in run.graph.consumers[run.index(live)]]
         if live.has_ended:
             for name in run.plan.renew(live.name):
                 waiting = run.workers[name]
                 self.apply(run, waiting, Event.UPSTREAM_RENEWED)
                 waiting.reason_code = waiting.reason = waiting.ended_at = None
-                self._event(run, waiting, "waiting", {})
+                self.tell(run, waiting, "waiting", {})
             for name in consumers:
                 if run.workers[name].state is State.QUEUED:
                     self.apply(run, run.workers[name], Event.UPSTREAM_RENEWED)
@@ -406,153 +402,7 @@ class Runs:
         self.apply(run, live, event)
         self._ledger.urgent = True
 
-    # --- what the keeper and the pool report
-
-    def record(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the keeper's journal; stale and repeated ones change nothing."""
-        found = self._find(record)
-        if found is None:
-            return
-        run, live = found
-        number = record["tag"][2]
-        if number < 0:
-            self.services.record(record)
-        elif record["kind"] == "started":
-            self._started(run, live, number, record)
-        elif record["kind"] == "exited":
-            self._exited(live, number, record)
-        elif number == live.attempt and live.state in ORDERED_STATES:
-            self._ended(run, live, record)
-        elif number > live.attempt and record["kind"] == "refused":
-            self.overtake(run, live, number)
-            self._ended(run, live, record)
-
-    def witness(self) -> None:
-        """Hold on to the processes of all workers that live: their keeper may be unable to tell how they end."""
-        for run in self.active.values():
-            for name in run.ordered:
-                self.witnesses.hold(run.workers[name].row)
-
-    def gone(self, uid: str) -> None:
-        """The keeper never spawned it and never will, or reported its end before."""
-        for run in self.active.values():
-            for name in run.ordered:
-                live = run.workers[name]
-                if live.uid == uid and live.state not in (State.RUNNING, State.READY):
-                    if live.state is State.AILING:
-                        live.outcome = Outcome(False, live.reason_code, live.reason)
-                    if live.state is not State.QUEUED:
-                        self.apply(run, live, Event.WITHDRAWN)
-                    return
-
-    def _find(self, record: Mapping[str, Any]) -> tuple[LiveRun, LiveWorker] | None:
-        run_id, position, _ = record["tag"]
-        run = self.active.get(run_id)
-        live = run.by_position.get(position) if run is not None else None
-        return None if run is None or live is None else (run, live)
-
-    def _started(self, run: LiveRun, live: LiveWorker, number: int, record: Mapping[str, Any]) -> None:
-        if number < live.attempt or (number == live.attempt and live.row is not None):
-            return
-        if number > live.attempt or live.state not in ORDERED_STATES:
-            self.overtake(run, live, number)
-        at = int(record["at"])
-        live.started_at = at
-        live.row = AttemptRow(
-            uuid=record["uid"],
-            run_id=run.id,
-            position=live.worker.position,
-            worker=live.name,
-            number=number,
-            status="running",
-            keeper_id=self.keeper_id,
-            boot_id=self.boot_id,
-            pid=record["pid"],
-            inode=record.get("inode"),
-            start_ticks=record.get("start_ticks"),
-            started_at=at,
-        )
-        self._ledger.attempt_changed(live.row)
-        self._observer.started(run.row, live.row, live.queued_at)
-        self.apply(run, live, Event.STARTED)
-        self._ledger.worker_changed(run, live)
-        self._event(run, live, "running", {"attempt": number, "pid": record["pid"]}, at)
-        self._link_later(run, live)
-        if live.worker.service is not None:
-            self.services.watch(run, live)
-
-    def _exited(self, live: LiveWorker, number: int, record: Mapping[str, Any]) -> None:
-        """Its leader has ended, not yet its tree. The row keeps the status for a keeper that has to adopt the rest."""
-        if number == live.attempt and live.row is not None and live.row.ended_at is None:
-            live.row = replace(live.row, exit_code=record["exit_code"], signal=record["signal"])
-            self._ledger.attempt_changed(live.row)
-
-    def overtake(self, run: LiveRun, live: LiveWorker, number: int) -> None:
-        """The journal is ahead of the store: a daemon that is dead ordered this attempt. That proves that the
-        producers had completed, even if the look at their outputs was not written down."""
-        for position in run.graph.producers[_index(run, live)]:
-            producer = run.workers[run.graph.names[position]]
-            if producer.state is State.SETTLING and producer.outcome is not None and producer.outcome.succeeded:
-                self.apply(run, producer, Event.SUCCESS)
-            elif producer.state is State.RUNNING and producer.worker.service is not None:
-                self.apply(run, producer, Event.PASSED)
-        run.plan.take(live.name)
-        self._order(run, live)
-        live.attempt = number
-        live.uid = orders.uid_of(run.row, live.worker, number)
-        live.state = State.QUEUED
-        run.ordered.add(live.name)
-
-    def _ended(self, run: LiveRun, live: LiveWorker, record: Mapping[str, Any]) -> None:
-        if not record.get("known", True) and live.row is not None:
-            record = {**record, **self.witnesses.testimony(live.row)}
-        self.witnesses.release(live.uid)
-        live.reason = _before_stuck(live.reason)
-        live.record = record
-        outcome = judge(record, live.worker)
-        if live.state is State.AILING:
-            outcome = replace(outcome, succeeded=False, reason_code=live.reason_code, reason=live.reason)
-        live.outcome = outcome
-        live.exit_code, live.signal = outcome.exit_code, outcome.signal
-        started_at = live.started_at or record.get("started_at")
-        if record["kind"] == "refused":
-            live.ended_at = int(record["at"])
-        else:
-            live.started_at = started_at
-            live.ended_at = max(int(started_at or 0) + int(record["duration_us"]), int(started_at or 0))
-            if record.get("left"):
-                live.notices += (f"{_processes(record['left'])} left behind by it had to be ended",)
-            if count := record.get("detached"):
-                were = "was" if count == 1 else "were"
-                live.notices += (f"{_processes(count)} {were} left running (allow_detached)",)
-        self._write_end(run, live, outcome, record)
-        if record.get("cause") == "stopped" and live.state not in (State.ENDING, State.AILING):
-            run.stops.append(_stop_of(live))
-        if live.state is State.EXPIRING:
-            live.reason_code, live.reason = "workflow_timed_out", "workflow timed out"
-        self.apply(run, live, Event.REFUSED if record["kind"] == "refused" else Event.ENDED)
-
-    def _write_end(self, run: LiveRun, live: LiveWorker, outcome: Outcome, record: Mapping[str, Any]) -> None:
-        row = live.row
-        if row is None:
-            row = AttemptRow(live.uid, run.id, live.worker.position, live.name, live.attempt, "failed")
-            row = replace(row, keeper_id=self.keeper_id, boot_id=self.boot_id, started_at=live.started_at)
-        stopped = live.state in (State.STOPPING, State.RESTARTING, State.ENDING)
-        status = "cancelled" if stopped else "completed" if outcome.succeeded else "failed"
-        if live.state is State.ENDING:
-            status = "completed"
-        live.row = replace(
-            row,
-            status=status,
-            exit_code=outcome.exit_code,
-            signal=outcome.signal,
-            reason_code=(live.reason_code or "stopped") if stopped else outcome.reason_code,
-            reason=(live.reason or "stopped by a user") if stopped else outcome.reason,
-            ended_at=live.ended_at,
-            duration_us=record.get("duration_us"),
-            metrics=usage.stored(record, self._observer.ended(row)),
-        )
-        self._ledger.attempt_changed(live.row)
+    # --- after a crash
 
     def resume(self, run: LiveRun, live: LiveWorker) -> None:
         """Set going again what a worker was about when the former daemon ended: its settling, its retry."""
@@ -563,70 +413,9 @@ class Runs:
         elif live.worker.service is not None:
             self.services.watch(run, live)
 
-    def stuck(self, uid: str, pids: list[int]) -> tuple[LiveRun, LiveWorker] | None:
-        """The worker whose tree is not empty 5 s after SIGKILL, and its run."""
-        for run in self.active.values():
-            for name in run.ordered:
-                live = run.workers[name]
-                if live.uid == uid:
-                    self._show_stuck(run, live, pids)
-                    return run, live
-        return None
-
-    def used(self, found: Mapping[tuple[int, int, int], Mapping[str, Any]]) -> None:
-        """What living attempts {(run, position, number)} have used so far: written down, for the next daemon."""
-        for (run_id, position, number), tree in found.items():
-            run = self.active.get(run_id)
-            live = run.by_position.get(position) if run is not None else None
-            if live is not None and live.row is not None and live.attempt == number and live.row.ended_at is None:
-                live.row = replace(live.row, metrics=usage.stored(None, tree))
-                self._ledger.attempt_changed(live.row)
-
-    def _show_stuck(self, run: LiveRun, live: LiveWorker, pids: list[int]) -> None:
-        """The first time it is an event; afterwards other pids may be left."""
-        before = _before_stuck(live.reason)
-        stuck = f"{STUCK}{', '.join(map(str, pids))} do not die"
-        reason = f"{before}, but {stuck}" if before else stuck
-        if live.reason == before:
-            self._event(run, live, "stuck", {"reason": reason})
-        if live.reason != reason:
-            live.reason = reason
-            self._ledger.worker_changed(run, live)
-
     # --- small things
 
-    def _link_later(self, run: LiveRun, live: LiveWorker) -> None:
-        """Once it has lived for a while; one timer looks at all that have started since the last look."""
-        if not self._unlinked:
-            self._timers.at(self._clock.monotonic() + LINK_AFTER_SECONDS, self._link_due)
-        self._unlinked.append((run, live, live.attempt))
-
-    def _link_due(self) -> None:
-        """Each is linked between one and two spans after its start; those that have ended wait for the run's end."""
-        seen, self._unlinked = self._unlinked, []
-        by_run: dict[int, list[LiveWorker]] = {}
-        young_from = self._clock.now() - round(LINK_AFTER_SECONDS * 1e6)
-        for run, live, number in seen:
-            if live.attempt != number or live.state not in ORDERED_STATES:
-                continue
-            self.witnesses.hold(live.row)
-            if (live.started_at or 0) > young_from:
-                self._link_later(run, live)
-            else:
-                by_run.setdefault(run.id, []).append(live)
-        for run_id, workers in by_run.items():
-            if run_id in self.active:
-                self._link(self.active[run_id], workers)
-
-    def _link(self, run: LiveRun, workers: list[LiveWorker]) -> None:
-        if not workers:
-            return
-        run.linked.update(live.name for live in workers)
-        subjects = [(live.name, self.settling.subject(run, live).files) for live in workers]
-        job = partial(files.link_logs, run.workflow.working_dir, self._places.data_dir, subjects)
-        self._outbox.job(job)
-
-    def _event(
+    def tell(
         self, run: LiveRun, live: LiveWorker, kind: str, payload: Mapping[str, Any], at: int | None = None
     ) -> None:
         instant = at if at is not None else live.ended_at if live.has_ended and live.ended_at else self._clock.now()
@@ -641,30 +430,6 @@ class Runs:
         if live.notices:
             payload["notices"] = list(live.notices)
         return payload
-
-
-def _stop_of(live: LiveWorker) -> StopView:
-    """What the end of its process says of the stop that brought it about."""
-    record = live.record or {}
-    signalled = (live.uid,) if record.get("cause") == "stopped" else ()
-    told = record.get("told")
-    signals = (Told(attempt=live.uid, worker=live.name, **told),) if signalled and told else ()
-    return StopView("", signalled, bool(record.get("escalated")), int(record.get("unattributed", 0)), signals)
-
-
-def _before_stuck(reason: str | None) -> str | None:
-    """A worker's reason without that something of it does not die; also of one that a former daemon wrote."""
-    head, is_stuck, _ = (reason or "").partition(STUCK)
-    return head.removesuffix(", but ") or None if is_stuck else reason
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
-
-
-def _index(run: LiveRun, live: LiveWorker) -> int:
-    """The worker's position in the run's graph (a run of one worker has a graph of one)."""
-    return live.worker.position if run.row.kind == "workflow" else 0
 
 
 def _detail(live: LiveWorker) -> str | None:
