@@ -121,10 +121,8 @@ def test_names_types_and_help_follow_the_rules(world: World, accept: str | None)
 
 
 def test_promtool_finds_nothing_to_say(world: World, tmp_path: Path, trees: Trees) -> None:
-    """Where it is installed (`apt-get install prometheus`); the rules are tested above in any case."""
     tool = shutil.which("promtool")
-    if tool is None:
-        return
+    assert tool is not None, "this test needs promtool (Debian: apt-get install prometheus)"
     world.watching.started(RUN, trees(SLEEP), 1_000_000)
     world.sampler.sweep()
     body, _ = world.exposition.render(None)
