@@ -153,7 +153,7 @@ def test_lists_come_from_every_source(home):
     [
         ({"max_processes": "many"}, {}, ("max_processes", "'many'", "--max-processes")),
         ({"ballast_bytes": "-1"}, {}, ("ballast_bytes", "'-1'", "--ballast-bytes", "bytes")),
-        ({}, {"WATTLE_BALLAST_BYTES": "1M"}, ("ballast_bytes", "'1M'", "WATTLE_BALLAST_BYTES")),
+        ({}, {"WATTLE_BALLAST_BYTES": "1X"}, ("ballast_bytes", "'1X'", "WATTLE_BALLAST_BYTES")),
         ({}, {"WATTLE_MAX_PROCESSES": "0"}, ("max_processes", "'0'", "WATTLE_MAX_PROCESSES")),
         ({}, {"WATTLE_LISTEN": "nowhere"}, ("listen", "'nowhere'", "WATTLE_LISTEN", "HOST:PORT")),
         ({"lang": "fr"}, {}, ("lang", "'fr'", "--lang", "en, zh")),

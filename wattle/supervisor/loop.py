@@ -29,7 +29,7 @@ from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.retention import Limits, Retention
 from wattle.supervisor.runs import Places, Runs
-from wattle.supervisor.space import LOOK_SECONDS, Space
+from wattle.supervisor.space import COMMITTED_LOOK_SECONDS, LOOK_SECONDS, Space
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class Supervisor:
         self._sealed_afterwards: list[Callable[[], None]] = []
         self._unwritten: list[Future[Any]] = []  # of wishes that were taken in and are not on disk yet
         self._waiting: list[Future[Any]] = []  # of wishes that take time
-        self._space_due = 0.0
+        self._space_due: float | None = None  # the next look at the room in the data directory
 
     # --- from other threads
 
@@ -351,6 +351,8 @@ class Supervisor:
             self._waiting = [future for future in self._waiting if not future.done()]
             afterwards += self.outbox.take_afterwards()
         self.space.store_works()
+        if self._space_due is None:
+            self._look_at_space_in(COMMITTED_LOOK_SECONDS)
         for call in afterwards:
             call()
         self._on_commit()
@@ -383,7 +385,10 @@ class Supervisor:
         self._waiting.clear()
 
     def _look_at_space(self) -> None:
-        self._look_at_space_in(self.space.look())
+        self._space_due = None
+        seconds = self.space.look()
+        if seconds is not None:
+            self._look_at_space_in(seconds)
 
     def _look_at_space_in(self, seconds: float) -> None:
         """The next look; one that was due at another instant is called off."""

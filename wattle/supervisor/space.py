@@ -20,7 +20,7 @@ HEADROOM_BYTES = 512 * 1024  # beside the ballast, before anything new is begun
 HEADROOM_INODES = 16
 LEAST_BYTES = 64 * 1024  # with less the disk counts as full before a write has met it
 LOOK_SECONDS = 0.5  # while the disk is full
-IDLE_LOOK_SECONDS = 2.0  # the keeper gives the ballast up without a word, and the reserve is used up by commits
+COMMITTED_LOOK_SECONDS = 2.0  # after a commit: it uses up the reserve, and the keeper gives the ballast up silently
 
 
 class Space:
@@ -38,14 +38,14 @@ class Space:
 
     # --- what the loop finds
 
-    def look(self) -> float:
-        """Keep what is missing where there is room; the seconds until the next look."""
+    def look(self) -> float | None:
+        """Keep what is missing where there is room; the seconds until the next look, None where all is well."""
         wanted_bytes = HEADROOM_BYTES if self._is_full else LEAST_BYTES
         if self._has_ballast() and self._has_reserve() and self._has_room(wanted_bytes):
             self._has_recovered()
         else:
             self.fills()
-        return LOOK_SECONDS if self._is_full else IDLE_LOOK_SECONDS
+        return LOOK_SECONDS if self._is_full else None
 
     def _has_ballast(self) -> bool:
         if not self._ballast_bytes or ballast.exists(self._data_dir):
