@@ -13,7 +13,7 @@ from prometheus_client import Metric, parser
 from prometheus_client.openmetrics import parser as open_metrics_parser
 
 from wattle.logs.files import attempt_files
-from wattle.metrics import prometheus
+from wattle.metrics import log_bytes, prometheus
 from wattle.metrics.figures import Figures, Histogram
 from wattle.metrics.log_bytes import LogBytes
 from wattle.metrics.prometheus import OPEN_METRICS, TEXT, Exposition, Sources, wants_open_metrics
@@ -207,3 +207,15 @@ def test_a_server_that_nobody_scrapes_loads_no_library() -> None:
     loaded = set(done.stdout.split())
     assert "wattle.metrics.prometheus" in loaded
     assert not loaded & {"prometheus_client", "psutil"}
+
+
+def test_logs_that_nobody_asks_about_are_counted_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many attempts end between two looks, only so many wait for theirs."""
+    monkeypatch.setattr(log_bytes, "MOST_ENDED", 10)
+    (tmp_path / "logs/1").mkdir(parents=True)
+    counted = LogBytes(str(tmp_path))
+    for number in range(1, 101):
+        (tmp_path / f"logs/1/0.{number}.out").write_bytes(b"x" * number)
+        counted.ended(attempt(number))
+        assert len(counted._ended) <= 11
+    assert counted.total(lambda: []) == 5050
