@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 from cli.http_server import Api, success
 
+GOLDEN_DIRECTORY = Path(__file__).parent / "golden"
+GOLDEN = sorted(path.name for path in GOLDEN_DIRECTORY.iterdir() if path.suffix != ".txt")
 GOOD = {"name": "w", "workers": [{"name": "a", "command": "true"}]}
 BAD = """{
   "name": "w",
@@ -23,9 +27,28 @@ def test_every_problem_has_its_place_and_a_suggestion(shell):
     done = shell.run("validate", "bad.json")
     assert done.returncode == 3
     lines = done.stdout.splitlines()
-    assert any(line.startswith("bad.json:5:") and "comand" in line and "`command`" in line for line in lines)
-    assert any(line.startswith("bad.json:6:") and "a/row" in line and "rows" in line for line in lines)
-    assert done.stderr == ""
+    at = next(position for position, line in enumerate(lines) if line.startswith("bad.json:5:") and "comand" in line)
+    assert "`command`" in lines[at + 3]
+    at = next(position for position, line in enumerate(lines) if line.startswith("bad.json:6:") and "a/row" in line)
+    assert "`a/rows`" in lines[at + 3]
+    assert done.stderr == "wattle: 3 problems in 1 file\n"
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_problems_are_told_as_a_compiler_tells_them(shell, name):
+    """`tests/cli/golden/NAME.txt` is what `wattle validate NAME` prints, to the character."""
+    shell.write(name, (GOLDEN_DIRECTORY / name).read_text())
+    done = shell.run("validate", name)
+    assert done.returncode == 3
+    assert done.stdout == (GOLDEN_DIRECTORY / f"{name}.txt").read_text()
+
+
+def test_colour_marks_the_place_and_changes_nothing_else(shell):
+    shell.write("tabs.json", (GOLDEN_DIRECTORY / "tabs.json").read_text())
+    done = shell.run("validate", "tabs.json", FORCE_COLOR="1")
+    assert "\x1b[1;31m" in done.stdout
+    assert re.sub(r"\x1b\[[0-9;]*m", "", done.stdout) == (GOLDEN_DIRECTORY / "tabs.json.txt").read_text()
+
 
 
 def test_good_files_are_said_to_be_good_and_one_bad_one_decides(shell):

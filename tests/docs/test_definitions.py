@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from tests.docs.documents import DOCS, PAGES, READERS_DATA_DIR, READERS_HOME, Block, blocks, section, table
 from tests.whole.server import Server
-from wattle.cli.definition import problem_lines, problems_of
+from wattle.cli.definition import Source, problems_of, told_lines
 from wattle.definition import Context, read_workflow
 from wattle.definition.model import Probe, Restart, Retry, Stop, Worker, Workflow
 from wattle.definition.names import RESERVED_WORKFLOW_NAMES
@@ -96,7 +96,8 @@ def test_a_definition_is_valid_or_has_the_problems_shown_after_it(block: Block, 
     try:
         read_workflow(json.loads(block.text), CONTEXT, text=block.text)
     except WattleError as error:
-        lines = problem_lines("report.json", problems_of(error))
+        source = Source("report.json", "report.json", block.text.encode())
+        lines = told_lines(source, problems_of(error))
     assert lines == (said.text.splitlines() if said is not None else [])
 
 

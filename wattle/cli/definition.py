@@ -7,6 +7,7 @@ home (as for compose and make), so they are absolute when they leave.
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from wattle.cli.excerpts import excerpt
+from wattle.cli.output import Screen
 from wattle.config import Config
 from wattle.errors import Invalid, Malformed, Problem, TooLarge, WattleError
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024 * 1024
 STDIN = "-"
+_SEPARATOR = re.compile(r"\r?\n")  # as line numbers count; str.splitlines would also split at form feeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,28 @@ class Definition:
         return self.workflow.params
 
 
-def read_definition(path: str, config: Config) -> Definition:
-    """The definition in the file `path` (`-`: standard input).
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A FILE as it was read; `label` is what it is called in messages."""
 
-    Raises Malformed, Invalid or TooLarge with every problem in `details`; a file that cannot be read is a
-    mistake of usage.
-    """
-    label, data = label_of(path), _read(path)
+    path: str
+    label: str
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """To show lines of: what is not UTF-8 is replaced."""
+        return self.data.decode("utf-8", "replace").removeprefix("\ufeff")
+
+
+def read_source(path: str) -> Source:
+    """The file `path` (`-`: standard input); one that cannot be read is a mistake of usage."""
+    return Source(path, label_of(path), _read(path))
+
+
+def definition_of(source: Source, config: Config) -> Definition:
+    """The definition in a file. Raises Malformed, Invalid or TooLarge with every problem in `details`."""
+    path, label, data = source.path, source.label, source.data
     directory = config.base_dir if path == STDIN else os.path.dirname(os.path.join(config.base_dir, path))
     from wattle.definition import Context, parse_json, read_workflow
 
@@ -90,28 +109,52 @@ def problems_of(error: WattleError) -> tuple[Problem, ...]:
     return error.details or (Problem(error.code, error.message, "", zh=error.zh),)
 
 
-def problem_lines(label: str, problems: Iterable[Problem], lang: str = "en") -> list[str]:
-    """`file:line:column: message (suggestion)`, the form that editors jump from."""
-    return [_problem_line(label, problem, lang) for problem in problems]
+def told_lines(
+    source: Source, problems: Iterable[Problem], lang: str = "en", screen: Screen | None = None
+) -> list[str]:
+    """As a compiler tells them: place and message, the line with carets below, and the suggestion."""
+    paint = screen.paint if screen is not None else lambda text, sgr: text
+    text_lines = _SEPARATOR.split(source.text)
+    told = []
+    for problem in problems:
+        place, message, hint = _place(source.label, problem), _message(problem, lang), _hint(problem, lang)
+        told.append(f"{paint(f'{place}:', '1')} {message}")
+        if problem.line is not None and problem.column is not None:
+            columns = screen.columns if screen is not None else None
+            if shown := excerpt(text_lines, problem.line, problem.column, columns):
+                line, carets = shown.lines()
+                head, bar, under = carets.partition("| ")
+                told += [line, f"{head}{bar}{paint(under, '1;31')}"]
+        if hint:
+            told.append(f"{'':>5} {paint('=', '2')} {hint}")
+    return told
 
 
 def checked(path: str, config: Config, say: Callable[[str], None]) -> Definition:
-    """`read_definition` for verbs that go on with it: says every problem, and ends the command where there is one."""
+    """The definition in a file, for verbs that go on with it: says every problem, and ends the command if there is."""
+    source = read_source(path)
     try:
-        return read_definition(path, config)
+        return definition_of(source, config)
     except (Malformed, Invalid, TooLarge) as error:
         from wattle.cli.exits import exit_of
 
-        for line in problem_lines(label_of(path), problems_of(error), config.lang):
+        for line in told_lines(source, problems_of(error), config.lang):
             say(line)
         raise click.exceptions.Exit(exit_of(error)) from None
 
 
-def _problem_line(label: str, problem: Problem, lang: str) -> str:
-    place = label if problem.line is None else f"{label}:{problem.line}:{problem.column}"
-    message = problem.zh if lang == "zh" and problem.zh else problem.message
+def _place(label: str, problem: Problem) -> str:
+    return label if problem.line is None else f"{label}:{problem.line}:{problem.column}"
+
+
+def _message(problem: Problem, lang: str) -> str:
+    return problem.zh if lang == "zh" and problem.zh else problem.message
+
+
+def _hint(problem: Problem, lang: str) -> str | None:
+    """The suggestion, unless the message has it already."""
     hint = problem.suggestion
-    return f"{place}: {message}" + (f" ({hint})" if hint and hint not in message else "")
+    return hint if hint and hint not in _message(problem, lang) else None
 
 
 def _read(path: str) -> bytes:
