@@ -37,8 +37,11 @@ class Places:
         return replace(problem, line=line, column=column)
 
 
-def parse_yaml(data: bytes, *, max_bytes: int) -> tuple[object, Places]:
-    """The value that `data` holds, and its places; Malformed `INVALID_YAML` with one located Problem, TooLarge."""
+def parse_yaml(data: bytes, *, max_bytes: int, anchors: bool = False) -> tuple[object, Places]:
+    """The value that `data` holds, and its places; Malformed `INVALID_YAML` with one located Problem, TooLarge.
+
+    With `anchors` aliases and `<<` are taken as other tools take them; what they repeat counts as if written out.
+    """
     if len(data) > max_bytes:
         raise TooLarge("BODY_TOO_LARGE", f"The file has {len(data)} bytes; the limit is {max_bytes} bytes")
     try:
@@ -47,7 +50,7 @@ def parse_yaml(data: bytes, *, max_bytes: int) -> tuple[object, Places]:
         before = data[: error.start].decode()
         column = len(before) - before.rfind("\n")
         _refuse(f"byte 0x{data[error.start]:02x} is not UTF-8", before.count("\n") + 1, column)
-    return _Reading().value_of(text.removeprefix("\ufeff"))
+    return _Reading(anchors).value_of(text.removeprefix("\ufeff"))
 
 
 @dataclass(slots=True)
@@ -70,7 +73,8 @@ class _Container:
 class _Reading:
     """Events of the parser to values, without recursion."""
 
-    def __init__(self) -> None:
+    def __init__(self, anchors: bool = False) -> None:
+        self._anchored: dict[str, Any] | None = {} if anchors else None
         self._open: list[_Container] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._count = 0
@@ -87,9 +91,9 @@ class _Reading:
                     if documents > 1:
                         self._refuse(event, "a second document begins here; a definition is one")
                 elif isinstance(event, yaml.AliasEvent):
-                    self._refuse(event, f"the alias '*{shown(str(event.anchor))}' is not allowed")
+                    self._alias(event)
                 elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                    self._open.pop()
+                    self._close(event)
                 elif isinstance(event, yaml.NodeEvent):
                     self._node(event)
         except yaml.MarkedYAMLError as error:
@@ -105,7 +109,7 @@ class _Reading:
     def _node(self, event: Any) -> None:
         import yaml
 
-        if event.anchor is not None:
+        if event.anchor is not None and self._anchored is None:
             self._refuse(event, f"the anchor '&{shown(event.anchor)}' is not allowed")
         if event.tag is not None and event.tag != "!":
             self._refuse(event, f"the tag '{shown(event.tag)}' is not allowed")
@@ -124,10 +128,45 @@ class _Reading:
         else:
             at = here.put(value)
         self._places[at] = _place(event)
+        if event.anchor is not None and self._anchored is not None:
+            self._anchored[event.anchor] = value
         if not is_scalar:
             if len(self._open) >= MAX_DEPTH:
                 self._refuse(event, f"it is nested deeper than {MAX_DEPTH} levels")
             self._open.append(_Container(value, at))
+
+    def _alias(self, event: Any) -> None:
+        if self._anchored is None:
+            self._refuse(event, f"the alias '*{shown(str(event.anchor))}' is not allowed")
+        here = self._open[-1] if self._open else None
+        if here is not None and here.key is None and isinstance(here.value, dict):
+            self._refuse(event, "a key must be a text")
+        if event.anchor not in self._anchored:
+            self._refuse(event, f"no anchor '&{shown(str(event.anchor))}' stands before its alias")
+        value = self._anchored[event.anchor]
+        if here is None or any(value is each.value for each in self._open):
+            self._refuse(event, f"the alias '*{shown(str(event.anchor))}' stands within what it means")
+        self._places[here.put(self._copied(event, value))] = _place(event)
+
+    def _copied(self, event: Any, value: Any) -> Any:
+        self._count += 1
+        if self._count > MAX_VALUES:
+            self._refuse(event, f"it holds more than {MAX_VALUES} values")
+        if isinstance(value, dict):
+            return {key: self._copied(event, each) for key, each in value.items()}
+        return [self._copied(event, each) for each in value] if isinstance(value, list) else value
+
+    def _close(self, event: Any) -> None:
+        """`<<` gives a mapping what it does not have itself."""
+        closed = self._open.pop().value
+        if self._anchored is None or not isinstance(closed, dict) or "<<" not in closed:
+            return
+        merged = closed.pop("<<")
+        for each in merged if isinstance(merged, list) else [merged]:
+            if not isinstance(each, dict):
+                self._refuse(event, "what `<<` merges must be a mapping")
+            for key, value in each.items():
+                closed.setdefault(key, value)
 
     def _key(self, event: Any, here: _Container, is_scalar: bool) -> None:
         if not is_scalar:

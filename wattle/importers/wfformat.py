@@ -14,6 +14,7 @@ from wattle.definition.problems import Problems, Stage, shown
 from wattle.importers.instance import TASKS, Instance, Task, read_instance
 from wattle.importers.names import Paths, legal_names, shortened
 from wattle.importers.replay import MOST_ARGUMENT_BYTES, File, output_argument_bytes, replay
+from wattle.importers.report import Count, Imported, Report
 
 DEFAULT_MAX_BYTES = 64 * 1024
 LONGEST_SECONDS = 315_360_000.0  # ten years
@@ -28,30 +29,6 @@ class Options:
     max_bytes: int = DEFAULT_MAX_BYTES
     name: str | None = None
     working_dir: str | None = None
-
-
-class Count(NamedTuple):
-    number: int
-    one: str
-    many: str
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.one if self.number == 1 else self.many}"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of the instance; counts that are 0 are not there."""
-
-    kept: tuple[Count, ...]
-    changed: tuple[Count, ...]
-    left_out: tuple[Count, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    document: dict[str, Any]
-    report: Report
 
 
 def import_wfformat(data: bytes, options: Options = Options()) -> Imported:
