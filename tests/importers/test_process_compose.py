@@ -30,7 +30,8 @@ def test_the_fixture_has_tasks_and_services_by_what_is_waited_for():
 def test_services_are_kept_up_beside_tasks_as_they_are_there():
     imported = of("migrate: {command: 'true'}", "web: {command: serve, availability: {restart: always}}")
     assert list(workers(imported)) == ["migrate", "web", "stay-up"]
-    ending = of("t: {command: x, availability: {exit_on_end: true}}", "w: {command: y, availability: {restart: always}}")
+    ends_all = "t: {command: x, availability: {exit_on_end: true}}"
+    ending = of(ends_all, "w: {command: y, availability: {restart: always}}")
     assert list(workers(ending)) == ["t", "w"]
 
 
@@ -51,7 +52,8 @@ def test_a_command_keeps_the_shell_that_it_has_there(command, made):
 
 
 def test_another_shell_is_kept():
-    made = only(process_compose("shell: {shell_command: python3, shell_argument: -c}\nprocesses: {p: {command: 'f(1)'}}"))
+    shell = "shell: {shell_command: python3, shell_argument: -c}\n"
+    made = only(process_compose(f"{shell}processes: {{p: {{command: 'f(1)'}}}}"))
     assert made["command"] == "python3 -c" and made["args"] == ["f(1)"]
 
 

@@ -24,7 +24,7 @@ class Verb(NamedTuple):
 VERBS = {
     "serve": Verb("serving", "Run the server, in the foreground."),
     "run": Verb("running", "Run a definition file to its end."),
-    "import": Verb("importing", "Turn a workflow that another tool recorded into a definition."),
+    "import": Verb("importing", "Turn a file of another tool into a definition."),
     "validate": Verb("validating", "Say everything that is wrong with definition files."),
     "create": Verb("changing", "Store a workflow."),
     "apply": Verb("changing", "Store a workflow, or a new version of it."),
@@ -39,7 +39,8 @@ VERBS = {
     "runs": Verb("listing", "List the runs of a workflow."),
     "why": Verb("showing", "Why a worker is in the state it is in."),
     "graph": Verb("graphing", "Draw what needs what."),
-    "schema": Verb("schema", "Print the JSON Schema of a definition file."),
+    "schema": Verb("schema", "Print the JSON Schema of a definition file, or of an answer."),
+    "completion": Verb("completing", "Print the completion of bash, zsh or fish."),
     "doctor": Verb("doctor", "What kernel and file systems offer, and what is done without."),
     "fsck": Verb("fsck", "Check the data directory, and repair nothing."),
     "down": Verb("ending", "Stop everything, server included."),
@@ -57,7 +58,18 @@ class LazyGroup(click.Group):
             return None
         command = getattr(import_module(f"wattle.cli.{VERBS[cmd_name].module}"), f"{cmd_name}_verb")
         assert isinstance(command, click.Command)
+        from wattle.cli.examples import epilog_of
+
+        command.epilog = epilog_of(cmd_name)
+        for name, inner in getattr(command, "commands", {}).items():
+            inner.epilog = epilog_of(f"{cmd_name} {name}")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> Any:
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=v.summary) for name, v in VERBS.items() if name.startswith(incomplete)]
+        return verbs if verbs or not incomplete.startswith("-") else click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -82,7 +94,21 @@ class LazyGroup(click.Group):
             return Exit.INTERRUPTED
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+EPILOG = """\b
+Exit status:
+  0 done    1 the workflow failed or was cancelled    2 usage    3 invalid definition
+  4 no server    5 refused    124 the wait was too long    130 Ctrl-C
+
+\b
+Environment:
+  WATTLE_URL        the server (--server), else that of the data directory
+  WATTLE_DATA_DIR   the data directory (--data-dir)
+  NO_COLOR, FORCE_COLOR, TERM=dumb   as everywhere; --color wins over them"""
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG
+)
 @click.version_option(__version__, prog_name="wattle", message="%(prog)s %(version)s")
 @shared_options
 @click.pass_context
@@ -92,6 +118,11 @@ def cli(ctx: click.Context) -> None:
     \b
     wattle run FILE       run a definition to its end
     wattle serve          be the server of HTTP API and page
+    wattle status         what runs, and how far it is
+    wattle logs WF -f     what its workers print
+
+    FILE is a definition, JSON or YAML ("-": standard input); WF a workflow, WF/WORKER one of its workers.
+    `wattle VERB --help` has examples. Data goes to standard output, everything else to standard error.
     """
     ctx.ensure_object(Session)
 
@@ -120,8 +151,13 @@ def _open_output() -> None:
 
 
 def _outcome() -> int:
+    session = Session()
+    if "_WATTLE_COMPLETE" in os.environ:
+        from wattle.cli.completing import register
+
+        register()
     try:
-        result = cli.main(prog_name="wattle", standalone_mode=False)
+        result = cli.main(prog_name="wattle", standalone_mode=False, obj=session)
         return int(result) if isinstance(result, int) else Exit.DONE
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -134,7 +170,7 @@ def _outcome() -> int:
         return Exit.DONE
     except WattleError as error:
         for problem in error.details[1:] and error.details or (error,):
-            _say(f"wattle: {problem.message}")
+            _say(f"wattle: {problem.message}{_next(session, error)}")
         return exit_of(error)
     except OSError as error:  # a full disk, a directory that has gone
         if os.environ.get("WATTLE_DEBUG") == "1":
@@ -146,6 +182,19 @@ def _outcome() -> int:
             raise
         _say(f"wattle: internal error: {type(error).__name__}: {error}. WATTLE_DEBUG=1 shows where; please report it")
         return Exit.REFUSED
+
+
+def _next(session: Session, error: WattleError) -> str:
+    """What to try where a name does not exist."""
+    if error.code not in ("WORKFLOW_NOT_FOUND", "WORKER_NOT_FOUND"):
+        return ""
+    target = next((target for target in session.targets if f"'{target[0]}" in error.message), None)
+    if target is None:
+        return ""
+    from wattle.cli.names import did_you_mean
+
+    hint = did_you_mean(session.config, error.code, *target)
+    return f". {hint[0].upper()}{hint[1:]}" if hint else ""
 
 
 def _usage(error: click.ClickException) -> str:

@@ -15,7 +15,7 @@ target_argument = click.argument("target", type=EITHER, metavar="WF[/WORKER]")
 
 
 @click.command("create")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
 @shared_options
 @pass_session
 def create_verb(session: Session, file: str) -> None:
@@ -29,7 +29,7 @@ def create_verb(session: Session, file: str) -> None:
 
 
 @click.command("apply")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
 @shared_options
 @pass_session
 def apply_verb(session: Session, file: str) -> None:

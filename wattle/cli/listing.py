@@ -4,20 +4,25 @@ import click
 
 from wattle.cli.output import duration, elapsed_seconds, instant, reason_of, state_word
 from wattle.cli.server import connect_or_read
-from wattle.cli.session import Session, json_option, pass_session, shared_options
+from wattle.cli.session import Session, json_option, jsonl_option, pass_session, shared_options
 from wattle.cli.target import WORKFLOW, Target
 
 
 @click.command("list")
 @json_option
+@jsonl_option
 @shared_options
 @pass_session
-def list_verb(session: Session, as_json: bool) -> None:
+def list_verb(session: Session, as_json: bool, as_jsonl: bool) -> None:
     """List the workflows."""
     with connect_or_read(session.config) as client:
         workflows = client.list_workflows()
     if as_json:
         session.out.json(workflows)
+    elif as_jsonl:
+        session.out.jsonl(workflows)
+    elif session.is_quiet:
+        session.out.names(workflow["name"] for workflow in workflows)
     elif not workflows:
         session.note("there are no workflows. Make one with `wattle create FILE`")
     else:
@@ -38,14 +43,19 @@ def list_verb(session: Session, as_json: bool) -> None:
 @click.argument("target", type=WORKFLOW, metavar="WF")
 @click.option("-n", "limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
 @json_option
+@jsonl_option
 @shared_options
 @pass_session
-def runs_verb(session: Session, target: Target, limit: int, as_json: bool) -> None:
+def runs_verb(session: Session, target: Target, limit: int, as_json: bool, as_jsonl: bool) -> None:
     """List the runs of a workflow, newest first."""
     with connect_or_read(session.config) as client:
         runs = client.list_runs(target.workflow, limit=limit)
     if as_json:
         session.out.json(runs)
+    elif as_jsonl:
+        session.out.jsonl(runs)
+    elif session.is_quiet:
+        session.out.names(str(run["id"]) for run in runs)
     elif not runs:
         session.note(f"'{target}' has never run. Start it with `wattle start {target}`")
     else:

@@ -36,12 +36,17 @@ _UNKNOWN = Look("?", "?", _ODD)
 
 
 class Screen:
-    """One output stream and what it can show."""
+    """One output stream and what it can show. `colour` is "always", "never", or "auto": as stream and environment are.
 
-    def __init__(self, stream: TextIO, environ: Mapping[str, str] = os.environ) -> None:
+    NO_COLOR (no-color.org) wins over FORCE_COLOR (force-color.org), and `colour` over both.
+    """
+
+    def __init__(self, stream: TextIO, environ: Mapping[str, str] = os.environ, colour: str = "auto") -> None:
         self.stream = stream
         self.is_terminal = _is_terminal(stream) and environ.get("TERM") != "dumb"
         self.has_colour = (self.is_terminal or bool(environ.get("FORCE_COLOR"))) and not environ.get("NO_COLOR")
+        if colour != "auto":
+            self.has_colour = colour == "always"
         # LC_ALL=C makes Python write UTF-8 all the same; whoever sets it cannot read that.
         is_utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
         self.has_glyphs = is_utf8 and environ.get("LC_ALL") not in ("C", "POSIX")
@@ -69,6 +74,16 @@ class Screen:
     def json(self, value: Any) -> None:
         """One document; text that the stream cannot encode is escaped."""
         self.say(json.dumps(value, indent=2, ensure_ascii=not self.has_glyphs))
+
+    def jsonl(self, values: Iterable[Any]) -> None:
+        """A line for each."""
+        for value in values:
+            self.say(json.dumps(value, ensure_ascii=not self.has_glyphs))
+
+    def names(self, names: Iterable[str]) -> None:
+        """One a line, for a script."""
+        for name in names:
+            self.say(plain(name))
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], state_column: int | None = None) -> None:
         """Aligned columns; the last one is cut off at the edge of a terminal, never in a pipe."""

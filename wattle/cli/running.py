@@ -31,7 +31,7 @@ MOST_FAILURES = 3  # calls in a row to a server that accepts them and then fails
 
 
 @click.command("run")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
 @click.option("-d", "--detach", is_flag=True, help="Start it in the background and come back at once.")
 @param_option
 @shared_options

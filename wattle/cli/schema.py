@@ -1,15 +1,26 @@
-"""`wattle schema`: the JSON Schema of definitions, for editors and checks."""
+"""`wattle schema`: the JSON Schema of definitions, for editors and checks, and of what verbs print."""
 
 import click
 
+from wattle.cli.answers import ANSWERS, schema_of
 from wattle.cli.session import Session, pass_session, shared_options
 
 
 @click.command("schema")
+@click.option(
+    "--of", "answer", type=click.Choice(["definition", *ANSWERS]), default="definition", show_default=True,
+    help="What it is the schema of: a definition, or what a verb prints with --json.",
+)  # fmt: skip
 @shared_options
 @pass_session
-def schema_verb(session: Session) -> None:
-    """Print the JSON Schema of a definition file."""
+def schema_verb(session: Session, answer: str) -> None:
+    """Print the JSON Schema (2020-12) of a definition file, or of what a verb prints with --json.
+
+    With --jsonl a listing prints the items of its array, one a line.
+    """
+    if answer != "definition":
+        session.out.json(schema_of(answer))
+        return
     from wattle.definition.published import workflow_schema
 
     session.out.json(workflow_schema())

@@ -1,8 +1,13 @@
 """WF and WF/WORKER, as they are typed."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+from wattle.cli.session import Session
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Target(NamedTuple):
@@ -34,15 +39,27 @@ class TargetType(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Target:
         if isinstance(value, Target):
             return value
+        session = ctx.find_object(Session) if ctx is not None else None
         try:
             target = parse_target(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if session is not None:
+            session.targets.append(target)
         if self.needs == "workflow" and target.worker is not None:
             self.fail(f"a workflow is wanted, not a worker; did you mean '{target.workflow}'?", param, ctx)
         if self.needs == "worker" and target.worker is None:
             self.fail(f"a worker is wanted: '{target.workflow}/WORKER'", param, ctx)
         return target
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        from click.shell_completion import CompletionItem
+
+        from wattle.cli.completing import targets
+
+        return [CompletionItem(name) for name in targets(ctx, incomplete, self.needs)]
 
 
 WORKFLOW, WORKER, EITHER = TargetType("workflow"), TargetType("worker"), TargetType()

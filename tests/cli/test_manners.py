@@ -1,0 +1,124 @@
+"""Help, hints, colour, narrow and old terminals, and how long it takes to say something."""
+
+import shlex
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+from cli.http_server import Api
+from cli.shell import ROOT
+
+from tests.cli.test_app import WORKFLOW
+from wattle.cli.app import VERBS, cli
+from wattle.cli.examples import EXAMPLES
+from wattle.cli.session import Session
+
+
+def verbs():
+    """`{path: command}` of every verb, those of groups too."""
+    found = {}
+    for name in VERBS:
+        command = cli.get_command(click.Context(cli, obj=Session()), name)
+        found[name] = command
+        found |= {f"{name} {inner}": each for inner, each in getattr(command, "commands", {}).items()}
+    return found
+
+
+@pytest.mark.parametrize("path", verbs())
+def test_every_verb_says_what_it_does_and_shows_examples(path):
+    command = verbs()[path]
+    text = command.get_help(click.Context(command, info_name=path, obj=Session()))
+    assert EXAMPLES[path], path
+    assert all(example in text for example, _ in EXAMPLES[path])
+    assert command.help and command.help.splitlines()[0].rstrip().endswith((".", ":"))
+    for option in command.params:
+        assert not isinstance(option, click.Option) or option.help, (path, option.name)
+
+
+@pytest.mark.parametrize("example", [example for each in EXAMPLES.values() for example, _ in each])
+def test_every_example_is_a_command_line_that_exists(example):
+    for part in example.replace('eval "$(', "").replace(')"', "").split("|"):
+        words = shlex.split(part.partition(">")[0])
+        if words[0] != "wattle":
+            continue
+        context = cli.make_context("wattle", words[1:], obj=Session())
+        command, rest = cli, [*context.protected_args, *context.args] if hasattr(context, "protected_args") else []
+        while isinstance(command, click.Group):
+            name, command, rest = command.resolve_command(context, rest)
+            context = command.make_context(name, list(rest), parent=context)
+            rest = list(context.args) if not isinstance(command, click.Group) else [
+                *context.protected_args, *context.args]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["status", "demmo"], "Workflow 'demmo' does not exist. Did you mean 'demo'? `wattle list` names all"),
+        (["why", "demo/fetsch"], "Worker 'demo/fetsch' does not exist. Did you mean 'demo/fetch'?"),
+        (["logs", "zzz"], "Workflow 'zzz' does not exist. `wattle list` names all"),
+        (["show", "demo/zzz"], "`wattle status demo` names all"),
+        (["sattus"], "Did you mean 'status'?"),
+        (["import", "procfil", "x"], "No such command 'procfil'"),
+    ],
+)
+def test_a_name_that_does_not_exist_brings_the_nearest_one(shell, arguments, said):
+    shell.write("demo.json", {"name": "demo", "workers": [{"name": "fetch", "command": "true"}]})
+    assert shell.run("run", "demo.json").returncode == 0
+    done = shell.run(*arguments)
+    assert done.returncode in (2, 5) and done.stdout == ""
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, environ, is_coloured",
+    [
+        ([], {}, False),
+        (["--color", "always"], {"NO_COLOR": "1"}, True),
+        (["--color", "never"], {"FORCE_COLOR": "1"}, False),
+        (["--color", "auto"], {"FORCE_COLOR": "1"}, True),
+        ([], {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colour_is_as_asked_for(shell, serving, arguments, environ, is_coloured):
+    url = serving(Api({("GET", "/api/workflows"): [WORKFLOW]}))
+    for order in ([*arguments, "list"], ["list", *arguments]):
+        assert ("\x1b[" in shell.run(*order, "--server", url, **environ).stdout) == is_coloured
+
+
+def test_quiet_is_without_talk_and_not_without_errors(shell):
+    shell.write("w.json", {"name": "w", "workers": []})
+    assert shell.run("validate", "-q", "w.json").stderr == ""
+    assert shell.run("-q", "list").stderr == ""
+    assert "no server runs" in shell.run("start", "-q", "w").stderr
+
+
+def seconds(command, environ):
+    """The best of five: what it takes, not what the machine was busy with."""
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(command, check=False, capture_output=True, env=environ, cwd=ROOT)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def test_help_costs_little_more_than_python_itself(shell):
+    nothing = seconds([sys.executable, "-c", "pass"], shell.environ)
+    for verb in ([], ["run"], ["logs"], ["validate"], ["import", "dagu"]):
+        took = seconds([sys.executable, "-m", "wattle.cli", *verb, "--help"], shell.environ)
+        assert took < nothing * 3 + 0.25, (verb, took, nothing)
+
+
+@pytest.mark.parametrize("verb", [path for path in VERBS if path not in ("doctor", "fsck")])
+def test_help_of_a_verb_loads_nothing_that_costs(shell, verb):
+    program = (
+        f"import sys, atexit; sys.argv = ['wattle', '{verb}', '--help'];"
+        "atexit.register(lambda: print('LOADED', *sorted(sys.modules)));"
+        "from wattle.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=shell.environ)
+    loaded = set(done.stdout.partition("LOADED")[2].split())
+    assert "click" in loaded
+    assert not loaded & {"httpx", "flask", "peewee", "networkx", "pydantic", "sqlite3", "psutil", "waitress", "yaml"}

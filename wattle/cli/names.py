@@ -1,0 +1,55 @@
+"""Names of what there is now, for completion and for "did you mean": quickly, or not at all."""
+
+import difflib
+from typing import Any
+
+from wattle.client import Client, answers
+from wattle.config import Config
+from wattle.errors import WattleError
+
+PATIENCE_SECONDS = 2.0
+MOST_WORKFLOWS_OPENED = 20  # to list workers of, where the workflow is not typed yet
+
+
+def workflow_names(config: Config) -> list[str]:
+    """Of the server, else of the data directory; none where they cannot be had."""
+    return _ask(config, lambda client: [workflow["name"] for workflow in client.list_workflows()])
+
+
+def worker_names(config: Config, workflow: str) -> list[str]:
+    return _ask(config, lambda client: [worker["name"] for worker in client.list_worker_summaries(workflow)])
+
+
+def did_you_mean(config: Config, code: str, workflow: str, worker: str | None) -> str:
+    """A sentence to follow "does not exist": the nearest name and what lists all."""
+    if code == "WORKFLOW_NOT_FOUND":
+        return _hint(workflow, workflow_names(config), "`wattle list` names all")
+    if worker is None:
+        return ""
+    return _hint(worker, worker_names(config, workflow), f"`wattle status {workflow}` names all", f"{workflow}/")
+
+
+def _hint(word: str, names: list[str], where: str, prefix: str = "") -> str:
+    if not names:
+        return ""
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(word.casefold(), folded, 1)
+    return f"did you mean '{prefix}{folded[close[0]]}'? {where}" if close else where
+
+
+def _ask(config: Config, question: Any) -> list[str]:
+    try:
+        with _client(config) as client:
+            return list(question(client))
+    except (WattleError, OSError):
+        return []
+
+
+def _client(config: Config) -> Client:
+    if config.server_url is not None:
+        return Client(config.server_url, timeout_seconds=PATIENCE_SECONDS)
+    if answers(config.socket_path):
+        return Client(socket_path=config.socket_path, timeout_seconds=PATIENCE_SECONDS)
+    from wattle.cli.server import read_only
+
+    return read_only(config)
