@@ -69,6 +69,30 @@ def test_tables_are_aligned_by_columns_not_characters():
     assert stream.getvalue() == ("NAME       STATE      WHY\n数据       ▶ running  x\nlong-name  ✗ failed   y z�[31m\n")
 
 
+@pytest.mark.parametrize("columns", [30, 40, 60, 80])
+def test_no_line_of_a_table_is_wider_than_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Stream(is_terminal=True)
+    rows = [["a-very-long-name-of-a-workflow", "completed", "10:00:00", "why " * 30], ["数据" * 9, "failed", "-", ""]]
+    Screen(stream, {"TERM": "xterm", "NO_COLOR": "1"}).table(["NAME", "STATE", "AT", "WHY"], rows, state_column=1)
+    lines = stream.getvalue().splitlines()
+    assert all(output.width(line) <= max(columns, 45) for line in lines), lines
+    assert all("completed" in line or "failed" in line or line.startswith("NAME") for line in lines)
+
+
+def test_columns_are_cut_only_where_they_must_be():
+    assert output.fitted([10, 12, 8, 50], 80, 1) == [10, 12, 8, 50]
+    assert output.fitted([40, 12, 8, 50], 60, 1) == [14, 12, 8, 50]
+    assert output.fitted([9, 30, 8, 5], 20, 1) == [8, 30, 8, 5]
+
+
+@pytest.mark.parametrize("wanted, environ, has_colour", [
+    ("always", {"NO_COLOR": "1"}, True), ("never", {"FORCE_COLOR": "1"}, False), ("auto", {"TERM": "dumb"}, False),
+])  # fmt: skip
+def test_what_is_asked_for_wins_over_the_environment(wanted, environ, has_colour):
+    assert Screen(Stream(is_terminal=True), environ, wanted).has_colour == has_colour
+
+
 def test_an_empty_table_is_its_headings():
     stream = Stream()
     Screen(stream, {}).table(["NAME", "STATE"], [], state_column=1)

@@ -33,6 +33,8 @@ LOOKS = {
     "cancelled": Look("⊘", "-", _ODD),
 }
 _UNKNOWN = Look("?", "?", _ODD)
+LAST_COLUMNS = 20  # what the last column of a table gets in a narrow terminal
+LEAST_CUT_COLUMNS = 8
 
 
 class Screen:
@@ -86,11 +88,13 @@ class Screen:
             self.say(plain(name))
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], state_column: int | None = None) -> None:
-        """Aligned columns; the last one is cut off at the edge of a terminal, never in a pipe."""
+        """Aligned columns; in a terminal wide ones are cut so that the last one has room, never in a pipe."""
         rows = [[_one_line(cell) for cell in row] for row in rows]
         widths = [max(map(width, column)) for column in zip(headings, *rows, strict=True)]
         if state_column is not None:
             widths[state_column] = max(widths[state_column], *(width(row[state_column]) + 2 for row in rows), 0)
+        if self.columns is not None:
+            widths = fitted(widths, self.columns, state_column)
         self.say(self.bold(self._row(headings, widths, None)))
         for row in rows:
             self.say(self._row(row, widths, state_column))
@@ -102,11 +106,23 @@ class Screen:
             if position == state_column:
                 parts.append(self.state(cell, 0 if is_last else wide))
             elif is_last:
-                parts.append(cell if self.columns is None else cut(cell, max(20, self.columns - used)))
+                parts.append(cell if self.columns is None else cut(cell, max(LAST_COLUMNS // 2, self.columns - used)))
             else:
-                parts.append(pad(cell, wide))
+                parts.append(pad(cut(cell, wide), wide))
             used += wide + 2
         return "  ".join(parts).rstrip()
+
+
+def fitted(widths: Sequence[int], columns: int, fixed: int | None = None) -> list[int]:
+    """The widths, the widest made narrower until the last column has room; `fixed` (a state) is never cut."""
+    fit = list(widths)
+    room = columns - 2 * (len(fit) - 1) - min(fit[-1], LAST_COLUMNS)
+    while sum(fit[:-1]) > room:
+        shrinkable = [at for at in range(len(fit) - 1) if at != fixed and fit[at] > LEAST_CUT_COLUMNS]
+        if not shrinkable:
+            break
+        fit[max(shrinkable, key=lambda at: fit[at])] -= 1
+    return fit
 
 
 def state_word(thing: Mapping[str, Any]) -> str:
