@@ -59,7 +59,8 @@ def test_every_example_is_a_command_line_that_exists(example):
         (["logs", "zzz"], "Workflow 'zzz' does not exist. `wattle list` names all"),
         (["show", "demo/zzz"], "`wattle status demo` names all"),
         (["sattus"], "Did you mean 'status'?"),
-        (["import", "procfil", "x"], "No such command 'procfil'"),
+        (["import", "procfil", "x"], "Did you mean 'procfile'?"),
+        (["import", "nomad", "x"], "There are procfile, supervisord, process-compose, dagu, wfformat."),
     ],
 )
 def test_a_name_that_does_not_exist_brings_the_nearest_one(shell, arguments, said):

@@ -41,7 +41,20 @@ def shared_import_options(verb: Verb) -> Verb:
 all_option = click.option("--all", "include_disabled", is_flag=True, help="Also what would not be started by itself.")
 
 
-@click.group("import")
+class Kinds(click.Group):
+    """Says which kinds there are, and the nearest to one that is not."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], self.commands, 1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(self.commands)}."
+            raise click.UsageError(f"'{args[0]}' is nothing that can be imported. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group("import", cls=Kinds)
 @shared_options
 def import_verb() -> None:
     """Turn a file of another tool into a definition.
