@@ -11,18 +11,21 @@ from wattle.definition import read_workflow
 from wattle.errors import WattleError
 
 KEYS = {
-    process_compose: ["processes", "a", "b", "command", "depends_on", "condition", "availability", "restart", "replicas",
-                      "readiness_probe", "exec", "http_get", "port", "shutdown", "signal", "environment", "vars", "shell",
-                      "env_cmds", "entrypoint", "working_dir", "disabled", "ready_log_line", "x"],
-    dagu: ["steps", "name", "id", "command", "run", "script", "depends", "env", "params", "preconditions", "condition",
-           "continueOn", "failure", "exitCode", "retryPolicy", "limit", "output", "stdout", "with", "shell", "args",
-           "timeoutSec", "type", "dotenv", "description", "a", "backoff"],
-}  # fmt: skip
-SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 2**40), st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from(["a", "b", "true", "$X", "`date`", "${{ a }}", "{{.X}}", "a 'b", "", "process_completed", "0", "A=1",
-                     "always", "process_healthy", "chain", "\x1b", "re:(", "x" * 300, "1-2", "/"]),
-)  # fmt: skip
+    process_compose: (
+        "processes a b command depends_on condition availability restart replicas readiness_probe exec http_get port "
+        "shutdown signal environment vars shell env_cmds entrypoint working_dir disabled ready_log_line x"
+    ).split(),
+    dagu: (
+        "steps name id command run script depends env params preconditions condition continueOn failure exitCode "
+        "retryPolicy limit output stdout with shell args timeoutSec type dotenv description a backoff"
+    ).split(),
+}
+TEXTS = [
+    "a", "b", "true", "$X", "`date`", "${{ a }}", "{{.X}}", "a 'b", "", "process_completed", "0", "A=1", "always",
+    "process_healthy", "chain", "\x1b", "re:(", "x" * 300, "1-2", "/",
+]  # fmt: skip
+NUMBERS = st.integers(-3, 2**40) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.sampled_from(TEXTS))
 
 
 def documents(function):
@@ -56,19 +59,22 @@ def test_yaml(function, data):
         document = data.draw(st.fixed_dictionaries({"steps": st.lists(step | SCALARS, max_size=3) | inner}))
     else:
         process = st.dictionaries(st.sampled_from(KEYS[process_compose]), inner, max_size=6)
-        document = data.draw(st.fixed_dictionaries({"processes": st.dictionaries(st.sampled_from("ab"), process | inner)}))
+        processes = st.dictionaries(st.sampled_from("ab"), process | inner)
+        document = data.draw(st.fixed_dictionaries({"processes": processes}))
     document |= data.draw(st.dictionaries(st.sampled_from(KEYS[function]), inner, max_size=2))
     taken(function, json.dumps(document))
 
 
 LINES = st.lists(
     st.sampled_from(
-        ["[program:a]", "[program:]", "[supervisord]", "[x", "command=true", "command=%(ENV_X)s '", "a: b", "numprocs=3",
-         "process_name=%(program_name)s_%(process_num)02d", "environment=A=1,B=", "priority=-1", "umask=8", "web: x",
-         " more", "%", "exitcodes=1,", "startsecs=0", "user=", "directory=%(here)s", ";c", "1: y", "web:", "command=",
-         "stopsignal=", "autostart=no"]),
+        """[program:a]|[program:]|[supervisord]|[x|command=true|command=%(ENV_X)s '|a: b|numprocs=3|1: y|web:|web: x
+        |process_name=%(program_name)s_%(process_num)02d|environment=A=1,B=|priority=-1|umask=8| more|%|command=
+        |exitcodes=1,|startsecs=0|user=|directory=%(here)s|;c|stopsignal=|autostart=no"""
+        .replace("\n        ", "")
+        .split("|")
+    ),
     max_size=12,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("function", [procfile, supervisord], ids=lambda function: function.__name__)
