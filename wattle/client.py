@@ -141,11 +141,22 @@ class Client:
         return self._patiently("DELETE", _path("workflows", name), force=force)
 
     def start_workflow(
-        self, name: str, *, params: Mapping[str, Json] | None = None, idempotency_key: str | None = None
+        self,
+        name: str,
+        *,
+        params: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+        only: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        force: bool = False,
     ) -> Started:
+        """`only` these workers, or `starts` and what descends from them: the others count as completed. Their files
+        must exist, unless by `force`."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
-        body = {"params": params} if params else None
-        return _started(self._call("POST", _path("workflows", name, "start"), body=body, headers=headers))
+        given = {"params": params, "only": list(only), "from": list(starts)}
+        body = {field: value for field, value in given.items() if value} or None
+        path, query = _path("workflows", name, "start"), {"force": force}
+        return _started(self._call("POST", path, query=query, body=body, headers=headers))
 
     def stop_workflow(self, name: str) -> str:
         """Answers when every process of it is gone."""

@@ -4,6 +4,7 @@ Definitions are read by the real `definition/`; nothing is executed: a started w
 """
 
 import itertools
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -197,8 +198,13 @@ class FakeService:
         params: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
         trigger: str = "api",
+        only: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        force: bool = False,
     ) -> StartedView:
         kept = self._workflow(name)
+        for worker in (*only, *starts):
+            self.worker(name, worker)
         if params:
             raise Invalid("INVALID_PARAMS", f"Workflow '{name}' declares no params")
         if idempotency_key in self.keys:

@@ -48,7 +48,27 @@ def json_object(*fields: str) -> dict[str, Any]:
 
 def params() -> dict[str, Any]:
     """`{"params": {...}}` of a start; null is as good as absent."""
-    value = json_object("params").get("params")
+    return _params(json_object("params"))
+
+
+def start() -> tuple[dict[str, Any], list[str], list[str]]:
+    """The body of a workflow's start: params, `only` and `from` (lists of workers' names, empty where absent)."""
+    body = json_object("params", "only", "from")
+    return _params(body), _names(body, "only"), _names(body, "from")
+
+
+def _names(body: dict[str, Any], field: str) -> list[str]:
+    value = body.get(field)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        message = f'{field} must be a list of names of workers: ["name"]'
+        raise Malformed("VALIDATION_ERROR", message, details=[Problem("VALIDATION_ERROR", message, f"/{field}")])
+    return [nfc(name) for name in value]
+
+
+def _params(body: dict[str, Any]) -> dict[str, Any]:
+    value = body.get("params")
     if value is not None and not isinstance(value, dict):
         message = 'params must be an object: {"name": value}'
         raise Malformed("VALIDATION_ERROR", message, details=[Problem("VALIDATION_ERROR", message, "/params")])

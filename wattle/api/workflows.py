@@ -59,8 +59,11 @@ def delete_workflow(name: str) -> Response:
 
 @blueprint.post("/workflows/<name:name>/start")
 def start_workflow(name: str) -> Response:
-    params, key = incoming.params(), incoming.idempotency_key()
-    started = rooms().changing.start_workflow(name, params=params or None, idempotency_key=key)
+    """The body may choose workers (`only`, `from`); with `?force=true` whatever these need of the others."""
+    (params, only, starts), key = incoming.start(), incoming.idempotency_key()
+    started = rooms().changing.start_workflow(
+        name, params=params or None, idempotency_key=key, only=only, starts=starts, force=query.flag("force")
+    )
     text = f"Workflow '{name}' started successfully"
     repeated: dict[str, Any] = {"repeated": True} if started.repeated else {}
     return success(text, run_id=started.run_id, **repeated)

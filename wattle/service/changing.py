@@ -18,12 +18,13 @@ from wattle.definition.model import Worker, Workflow
 from wattle.definition.params import bind
 from wattle.definition.paths import Context
 from wattle.definition.resolve import check_paths, resolve
+from wattle.definition.selection import chosen_workers, lacking_inputs
 from wattle.definition.validate import read_workflow, without_worker
 from wattle.errors import Conflict, Invalid, Problem, Unavailable, WattleError, worker_not_found
 from wattle.service.definitions import Definitions
 from wattle.service.views import CreatedView, StartedView, StopView
 from wattle.store.queries import Queries
-from wattle.supervisor.commands import Alone, Commands, Definition, NewVersion, Rest, StaleDefinition
+from wattle.supervisor.commands import NOT_IN_RUN, Alone, Commands, Definition, NewVersion, Rest, StaleDefinition
 from wattle.supervisor.loop import Supervisor
 from wattle.supervisor.surroundings import env_files_of, read_env_file
 
@@ -95,17 +96,27 @@ class Changing:
         params: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
         trigger: str = "api",
+        only: Sequence[str] = (),
+        starts: Sequence[str] = (),
+        force: bool = False,
     ) -> StartedView:
         """Start a run; it answers after the commit that makes the workflow `running`.
 
+        With `only` (these workers) or `starts` (these and what descends from them) it is a run of the chosen ones; the
+        files that they need of others must exist, else Conflict `INPUT_NOT_READY`, unless it is by `force`.
         Invalid `INVALID_PARAMS` names every param that is unknown, missing or of another type.
         """
 
         def start(definition: Definition) -> Callable[[Commands], StartedView]:
-            values = self._values(definition.workflow, params or {})
-            self._check_env_files(definition.workflow)
+            workflow = definition.workflow
+            values = self._values(workflow, params or {})
+            chosen = chosen_workers(workflow, definition.graph, only, starts)
+            self._check_env_files(workflow, chosen)
+            if (only or starts) and not force:
+                resolved = resolve(workflow, values, None) if workflow.has_path_placeholders else workflow
+                self._check_left_out(resolved, [resolved.workers[node.position] for node in chosen])
             return lambda commands: commands.start_workflow(
-                name, definition, idempotency_key=idempotency_key, trigger=trigger, values=values
+                name, definition, idempotency_key=idempotency_key, trigger=trigger, values=values, chosen=chosen
             )
 
         return self._ask_current(name, start)
@@ -221,10 +232,11 @@ class Changing:
     def _is_in_run(self, workflow: str, worker: str) -> bool:
         """Is a run active that has the worker: then verbs act in it. The loop looks again."""
         for run in self._queries.active_runs(self._definitions.state(workflow).workflow.id):
-            if run.worker == worker or (
-                run.kind == "workflow" and worker in self._definitions.worker_names(run.version_id)
-            ):
+            if run.worker == worker:
                 return True
+            if run.kind == "workflow" and worker in self._definitions.worker_names(run.version_id):
+                rows = self._queries.run_workers(run.id)
+                return not any(row.name == worker and row.reason_code == NOT_IN_RUN for row in rows)
         return False
 
     def _check_inputs(self, workflow: Workflow, node: Worker) -> None:
@@ -233,6 +245,14 @@ class Changing:
         if missing:
             message = f"Worker '{workflow.name}/{node.name}' lacks its inputs: {', '.join(missing)} does not exist"
             raise Conflict("INPUT_NOT_READY", f"{message}; force it")
+
+    def _check_left_out(self, workflow: Workflow, chosen: Sequence[Worker]) -> None:
+        """What the chosen workers need of those that are left out must be there."""
+        lacking = [need for need in lacking_inputs(workflow, chosen) if not os.path.exists(need[2])]
+        if lacking:
+            needs = ", ".join(f"{consumer} needs {path} of {producer}" for consumer, producer, path in lacking)
+            message = f"Workflow '{workflow.name}' cannot run in part: {needs}, which does not exist"
+            raise Conflict("INPUT_NOT_READY", f"{message}; run that too, or force it")
 
     def _ask_current(self, name: str, wish: Callable[[Definition], Callable[[Commands], T]]) -> T:
         """Ask with the current definition; where it was replaced meanwhile, again."""

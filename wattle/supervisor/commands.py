@@ -7,7 +7,7 @@ of the turn that brought it about.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ from wattle.supervisor.runs import Runs
 
 Done = Callable[[Any], None]  # takes the answer, or the WattleError that came instead
 NO_VALUES: Mapping[str, Any] = {}
+NOT_IN_RUN = "not_in_run"  # the reason code of a worker that a run of chosen workers leaves out
 FREE = (State.WAITING, State.QUEUED, State.RECALLED)  # neither running nor ended
 
 
@@ -188,8 +189,10 @@ class Commands:
         idempotency_key: str | None,
         trigger: str,
         values: Mapping[str, Any] = NO_VALUES,
+        chosen: Sequence[Worker] | None = None,
     ) -> StartedView:
-        """`values` are those of all its params (definition/params.py, `bind`)."""
+        """`values` are those of all its params (definition/params.py, `bind`). With `chosen` the run consists of these
+        workers alone; the others count as completed."""
         if idempotency_key is not None:
             earlier = self._queries.run_by_key(idempotency_key)
             if earlier is not None:
@@ -203,8 +206,8 @@ class Commands:
             raise Conflict("WORKER_RUNNING", message)
         if not definition.workflow.workers:
             raise Invalid("WORKFLOW_EMPTY", f"Workflow '{name}' has no workers, so there is nothing to start")
-        workers = list(definition.workflow.workers)
-        run = self._new_run(state, definition, definition.graph, workers, idempotency_key, trigger, values)
+        workers = list(definition.workflow.workers if chosen is None else chosen)
+        run = self._new_run(state, definition, "workflow", workers, idempotency_key, trigger, values)
         self._runs.add(run)
         return StartedView(name, run.id)
 
@@ -335,7 +338,7 @@ class Commands:
         if alone is not None and alone.error is not None:
             raise alone.error
         values = NO_VALUES if alone is None else alone.values
-        run = self._new_run(state, definition, graph_of([node]), [node], None, "api", values)
+        run = self._new_run(state, definition, "worker", [node], None, "api", values)
         self._runs.add(run)
         return StartedView(name, run.id)
 
@@ -343,7 +346,7 @@ class Commands:
         self,
         state: WorkflowState,
         definition: Definition,
-        graph: Graph,
+        kind: str,
         workers: list[Worker],
         idempotency_key: str | None,
         trigger: str,
@@ -352,7 +355,8 @@ class Commands:
         if self.is_ending:
             raise Unavailable("ENDING", "Wattle is being ended; nothing is started any more")
         at = self._clock.now()
-        kind = "workflow" if graph is definition.graph else "worker"
+        is_whole = kind == "workflow" and len(workers) == len(definition.workflow.workers)
+        graph = definition.graph if is_whole else graph_of(workers)
         worker = None if kind == "workflow" else workers[0].name
         params = as_json(values) if values else None
 
@@ -362,6 +366,10 @@ class Commands:
             )
             if kind == "worker":  # else what is shown of it would be the end of the run before until it is queued
                 self._records.put_workers([LiveWorker(workers[0]).to_row(created.id)])
+            elif not is_whole:
+                names = {node.name for node in workers}
+                others = [node for node in definition.workflow.workers if node.name not in names]
+                self._records.put_workers([left_out(node).to_row(created.id) for node in others])
             return created
 
         row: RunRow = self._commit(write)
@@ -489,10 +497,15 @@ def live_run(
     return LiveRun(row, workflow, graph, plan, live, started_monotonic)
 
 
-def nodes_of(row: RunRow, workflow: Workflow) -> list[Worker]:
-    """The workers of a stored run: all, or the one that runs by itself, whatever its producers."""
+def left_out(worker: Worker) -> LiveWorker:
+    """How a worker is written down that is no part of a run: it counts as completed, and says why."""
+    return LiveWorker(worker, State.COMPLETED, reason_code=NOT_IN_RUN, reason="not part of this run")
+
+
+def nodes_of(row: RunRow, workflow: Workflow, without: Collection[str] = ()) -> list[Worker]:
+    """The workers of a stored run: all but those left out, or the one that runs by itself, whatever its producers."""
     if row.kind == "workflow":
-        return list(workflow.workers)
+        return [worker for worker in workflow.workers if worker.name not in without]
     node = workflow.worker(row.worker or "")
     if node is None:
         raise worker_not_found(workflow.name, row.worker or "")

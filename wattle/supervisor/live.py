@@ -132,8 +132,8 @@ class LiveRun:
                 known.discard(live.name)
 
     def index(self, live: LiveWorker) -> int:
-        """The worker's position in the run's graph (a run of one worker has a graph of one)."""
-        return live.worker.position if self.row.kind == "workflow" else 0
+        """The worker's position in the run's graph, which has only the workers of the run."""
+        return self.graph.position[live.name]
 
     @property
     def slots_ordered(self) -> int:

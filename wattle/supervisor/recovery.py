@@ -31,7 +31,7 @@ from wattle.logs.files import attempt_files
 from wattle.store.queries import Queries
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
 from wattle.supervisor import orders
-from wattle.supervisor.commands import as_run, live_run, nodes_of
+from wattle.supervisor.commands import NOT_IN_RUN, as_run, live_run, nodes_of
 from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import Keepers
 from wattle.supervisor.live import LiveRun, LiveWorker
@@ -104,13 +104,15 @@ class Recovery:
     def _live(self, row: RunRow) -> LiveRun | None:
         try:
             workflow = as_run(self._load(row.version_id), row)
-            workers = nodes_of(row, workflow)
+            stored_workers = self._queries.run_workers(row.id)
+            without = {stored.name for stored in stored_workers if stored.reason_code == NOT_IN_RUN}
+            workers = nodes_of(row, workflow, without)
         except Exception:  # a run that cannot be read must not keep the others from going on
             logger.exception("run %d of %s cannot be read and is left as it is", row.id, row.workflow_name)
             return None
         run = live_run(row, workflow, graph_of(workers), workers, self._started_monotonic(row))
         attempts = {(a.position, a.number): a for a in self._queries.attempts(row.id)}
-        for stored in self._queries.run_workers(row.id):
+        for stored in stored_workers:
             live = run.by_position.get(stored.position)
             if live is not None:
                 self._fill(run, live, stored, attempts.get((stored.position, stored.attempt)))
