@@ -228,9 +228,12 @@ class Client:
         """`["stdout: PATH", "stderr: PATH"]`."""
         return self._get(_path("workers", workflow, worker, "logs"))
 
-    def log_tail(self, workflow: str, worker: str, lines: int) -> list[dict[str, Json]]:
-        """The last lines of the newest attempt: `[{"type": "stdout"|"stderr", "content": …}]`."""
-        return self._get(_path("workers", workflow, worker, "logs"), tail=lines)
+    def log_tail(
+        self, workflow: str, worker: str, lines: int, *, attempt: int | None = None
+    ) -> list[dict[str, Json]]:
+        """The last lines of the newest attempt, or of one: `[{"type": "stdout"|"stderr", "content": …}]`."""
+        query = {"tail": lines} | ({"attempt": attempt} if attempt is not None else {})
+        return self._get(_path("workers", workflow, worker, "logs"), **query)
 
     def stream_logs(
         self, workflow: str, worker: str, *, patience_seconds: float = 60.0, tail: int | None = None

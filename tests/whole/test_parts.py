@@ -58,7 +58,7 @@ def test_the_rest_of_a_run_goes_on_after_a_crash_and_leaves_the_others_out(serve
     server.create("etl", etl(work), working_dir=str(work))
     run = start(server, **{"from": ["clean"]}).body["run_id"]
     eventually(lambda: server.workers("etl")["clean"]["phase"] == "running")
-    assert server.workers("etl")["load"]["reason"] == "waits for clean (running)"
+    assert server.workers("etl")["load"]["reason"] == "waits for clean (not finished)"
     server.kill()
     server.start()
     (work / "go").touch()

@@ -10,8 +10,13 @@
     listing.py     list, runs
     showing.py     show, why
     status.py      status
-    logs.py        logs
+    logs.py        logs; following.py several at once, printing.py how lines look, escapes.py what may pass
+    top.py         top
+    waiting.py     wait
+    events.py      events, history
     changing.py    create, delete, start, stop, restart
+    applying.py    apply, diff, export
+    matching.py    several targets, and patterns of them
     validating.py  validate
     excerpts.py    the line that a problem is about, with carets
     importing.py   import
@@ -22,7 +27,8 @@
     serving.py     serve
     ending.py      down
     running.py     run: being the daemon, or joining it
-    progress.py    what `run` tells while it follows
+    progress.py    what `run` tells while it follows; board.py and live.py are its table, summary.py its end
+    plan.py        run --dry-run
 
 Verbs are imported when they are used: `wattle --version` loads click and nothing else. stdout is for data,
 stderr for talk. The command line is the only importer of wattle.daemon.

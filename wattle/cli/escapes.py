@@ -41,3 +41,8 @@ def for_screen(line: str, *, colours: bool) -> str:
 
     text = _ESCAPE.sub(kept, line)
     return text + _RESET if last and not _ENDS_PLAIN.fullmatch(last) else text
+
+
+def last_written(line: str) -> str:
+    """What a line that was overwritten by carriage returns (a progress bar) shows in the end."""
+    return line.removesuffix("\r").rpartition("\r")[2]

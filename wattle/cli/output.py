@@ -181,8 +181,9 @@ def size(count: int) -> str:
 
 
 def count_of(number: int, noun: str) -> str:
-    """`1 worker`, `2 workers`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """`1 worker`, `2 workers`, `2 processes`."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -1,33 +1,54 @@
-"""What `wattle run` tells while a run goes on: a line for each change of state, read from the events.
+"""What `wattle run` tells while a run goes on, read from the events: a line for each change of state, or a live view.
 
 Progress goes to stderr, the list of outputs at the end to stdout. It only reads; where it stands in the
 events (`after`) outlives the server, so another server of the same data directory can be asked next.
 """
 
-import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
-from typing import Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from wattle.cli.exits import Exit, exit_of_run
-from wattle.cli.output import count_of, counts_text, duration, pad, parse_instant, plain, reason_of, size, width
+from wattle.cli.output import count_of, duration, parse_instant, plain
 from wattle.cli.session import Session
-from wattle.cli.showing import output_path
+from wattle.cli.summary import Summary, log_tail
 from wattle.client import Client
+from wattle.errors import WattleError
+
+if TYPE_CHECKING:
+    from wattle.cli.printing import Printer
 
 ENDED = ("completed", "failed", "cancelled")
 ENDS = tuple(f"run.{status}" for status in ENDED)
 TOLD = {"running", "ready", "stopping", "retrying", *ENDED}  # phases worth a line
-TAIL_LINES = 10
 MOST_TAILS = 20  # logs of failed workers shown, so that a thousand failures stay readable
 WAIT_SECONDS = 10.0
+FINISH_SECONDS = 10.0
+
+
+class View(Enum):
+    """How a run is followed."""
+
+    LINES = "a line for each change of state"
+    TABLE = "a table of the workers, drawn over and over"
+    LOGS = "lines, and what the workers print"
+
+
+Teller = Callable[[Client, dict[str, Any]], None]
 
 
 class Progress:
-    """One run, followed through any number of servers."""
+    """One run, followed through any number of servers. `again` is the command that runs it, for the summary."""
 
-    def __init__(self, session: Session, workflow: str, run_id: int, after: int) -> None:
+    def __init__(
+        self, session: Session, workflow: str, run_id: int, after: int, *, view: View = View.LINES, again: str = ""
+    ) -> None:
         self.workflow, self.run_id = workflow, run_id
-        self._session, self._after = session, after
+        self._session, self._after, self._view, self._again = session, after, view, again
+        self._logs: RunLogs | None = None
         self._begun_at: datetime | None = None
         self._started_at: dict[str, datetime] = {}
         self._tails = 0
@@ -37,24 +58,36 @@ class Progress:
         """To the run's end; NoServer where the server goes before, to be called again with another."""
         if self._begun_at is None:
             self._begin(client.get_run(self.run_id))
+        if self._view is View.LOGS and self._logs is None:
+            self._logs = RunLogs(self._session, client, self.workflow)
+        with self._teller(client) as tell:
+            run = self._read_on(client, tell)
+        if self._logs is not None:
+            self._logs.finish()
+        return self.conclude(client, run)
+
+    def _read_on(self, client: Client, tell: Teller) -> dict[str, Any]:
+        """The run, once it has ended."""
         while True:
             events = client.read_events(after=self._after, wait=WAIT_SECONDS, workflow=self.workflow)
             for event in events:
-                self._tell(client, event)
+                tell(client, event)
                 self._after = event["id"]
             if not events or any(self._is_end(event) for event in events):
                 run = client.get_run(self.run_id)
                 if run["status"] in ENDED:
-                    return self.conclude(client, run)
+                    return run
+
+    def _teller(self, client: Client) -> AbstractContextManager[Teller]:
+        if self._view is not View.TABLE:
+            return nullcontext(self._tell)
+        from wattle.cli.live import LiveView
+
+        return LiveView(self._session.talk, client, client.get_run(self.run_id))
 
     def conclude(self, client: Client, run: dict[str, Any]) -> Exit:
         """The summary of a run that has ended, and where its outputs are."""
-        took = duration(run.get("duration_seconds"))
-        counts = counts_text(run.get("counts") or {})
-        reason = reason_of(run) if run["status"] != "completed" else ""
-        state = self._session.talk.state(run["status"])
-        self._say(f"{state}: run {self.run_id} of '{self.workflow}' after {took}: {counts}{reason and f' ({reason})'}")
-        self._list_outputs(client, run)
+        Summary(self._session, self._say, self._again).tell(client, run, with_workers=self._view is View.TABLE)
         return exit_of_run(run["status"])
 
     def _begin(self, run: dict[str, Any]) -> None:
@@ -103,30 +136,8 @@ class Progress:
             if self._tails == MOST_TAILS + 1:
                 self._say(f"more workers failed; `wattle logs {self.workflow}` shows what they printed")
             return
-        lines = client.log_tail(self.workflow, worker, 10 * TAIL_LINES)
-        errors = [line for line in lines if line["type"] == "stderr"]
-        for line in (errors or lines)[-TAIL_LINES:]:
-            self._say(" " * 11 + self._session.talk.dim(f"| {plain(line['content'])}"))
-
-    def _list_outputs(self, client: Client, run: dict[str, Any]) -> None:
-        """The declared outputs of the workers that completed: what, how big, where."""
-        completed = {worker["name"] for worker in run["workers"] if worker["status"] == "completed"}
-        rows = []
-        for worker in client.list_workers(self.workflow):
-            for name, declared in (worker["outputs"] or {}).items() if worker["name"] in completed else ():
-                path = output_path(declared)
-                if os.path.exists(path):
-                    rows.append((f"{worker['name']}/{name}", size(os.path.getsize(path)), path))
-                elif self._session.config.server_url is not None:
-                    rows.append((f"{worker['name']}/{name}", "-", path))
-        wide, wide_size = (max((width(row[column]) for row in rows), default=0) for column in (0, 1))
-        directory = client.get_workflow(self.workflow)["working_dir"]
-        self._say(f"{'outputs' if rows else 'no outputs; working directory'}: {directory}")
-        try:
-            for name, count, path in rows:
-                self._session.out.say(f"{pad(name, wide)}  {count:>{wide_size}}  {path}")
-        except BrokenPipeError:
-            return  # the run's result is still this command's exit status
+        for line in log_tail(client, self.workflow, worker):
+            self._say(" " * 11 + self._session.talk.dim(f"| {line}"))
 
     def _say(self, text: str) -> None:
         """Nobody reading any more must not end a run that this process may be the server of."""
@@ -136,3 +147,25 @@ class Progress:
             self._session.talk.say(text)
         except OSError:
             self._is_silent = True
+
+
+class RunLogs:
+    """What all workers of the active run print, each line behind its worker's name, on a thread of its own."""
+
+    def __init__(self, session: Session, client: Client, workflow: str) -> None:
+        from wattle.cli.following import Followed
+        from wattle.cli.printing import Printer
+
+        targets = [(workflow, worker["name"]) for worker in client.list_worker_summaries(workflow)]
+        printer = Printer(session.out, [name for _, name in targets], has_prefix=True)
+        self._followed = Followed(client, targets)
+        self._thread = threading.Thread(target=self._print, args=(printer,), name="logs", daemon=True)
+        self._thread.start()
+
+    def _print(self, printer: "Printer") -> None:
+        with suppress(WattleError, OSError):  # the run goes on, whoever reads; its end is told all the same
+            self._followed.print(printer)
+
+    def finish(self) -> None:
+        """Wait until everything that was printed has been shown."""
+        self._thread.join(FINISH_SECONDS)

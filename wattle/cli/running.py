@@ -5,18 +5,19 @@ its run lasts: the main thread runs the daemon's loop, a second thread does what
 would. When a server it had joined goes away, it takes over and goes on with the same run.
 """
 
+import shlex
 import threading
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from wattle.cli.definition import Definition, checked
+from wattle.cli.definition import STDIN, Definition, checked
 from wattle.cli.exits import Exit
 from wattle.cli.output import count_of
 from wattle.cli.params import param_option, values_by_types
-from wattle.cli.progress import ENDED, Progress
+from wattle.cli.progress import ENDED, Progress, View
 from wattle.cli.server import find, read_only, wait_for_server
 from wattle.cli.session import Session, pass_session, shared_options
 from wattle.client import Client, ClientError, NoServer
@@ -33,13 +34,34 @@ MOST_FAILURES = 3  # calls in a row to a server that accepts them and then fails
 @click.command("run")
 @click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
 @click.option("-d", "--detach", is_flag=True, help="Start it in the background and come back at once.")
+@click.option("--follow-logs", "follow_logs", is_flag=True, help="Show what the workers print, not a table.")
+@click.option("--only", multiple=True, metavar="WORKER", help="Run this worker alone; may be given often.")
+@click.option("--from", "starts", multiple=True, metavar="WORKER", help="Run it and what descends from it.")
+@click.option("--force", is_flag=True, help="With --only and --from: whatever files of others are missing.")
+@click.option("--dry-run", is_flag=True, help="Say what would run, in order, and why; start nothing.")
 @param_option
 @shared_options
 @pass_session
-def run_verb(session: Session, file: str, detach: bool, params: tuple[str, ...]) -> int:
+def run_verb(
+    session: Session,
+    file: str,
+    detach: bool,
+    follow_logs: bool,
+    only: tuple[str, ...],
+    starts: tuple[str, ...],
+    force: bool,
+    dry_run: bool,
+    params: tuple[str, ...],
+) -> int:
     """Run a definition file to its end ("-": standard input).
 
-    The exit status is the workflow's: 0 completed, 1 failed or cancelled. Ctrl-C leaves the workers running.
+    On a terminal the workers are a live table, elsewhere each change of state is a line. The exit status is the
+    workflow's: 0 completed, 1 failed or cancelled. Ctrl-C leaves the workers running.
+
+    \b
+    wattle run etl.yaml                    everything
+    wattle run etl.yaml --from clean       clean and what descends from it; files of the others must be there
+    wattle run etl.yaml --dry-run          what would run
     """
     definition = checked(file, session.config, session.talk.say)
     values = values_by_types({name: param.type for name, param in definition.params.items()}, params)
@@ -47,15 +69,42 @@ def run_verb(session: Session, file: str, detach: bool, params: tuple[str, ...])
         from wattle.definition.params import bind
 
         bind(definition.params, values)  # what is missing or unknown is said before anything is stored
-    errand = Errand(session, definition, values)
+    choice = Choice(only, starts, force)
+    if only or starts or dry_run:
+        from wattle.cli.plan import check_names, show_plan
+
+        check_names(definition.workflow, only, starts)
+        if dry_run:
+            return show_plan(session, definition.workflow, values, choice.only, choice.starts, force=force)
+    view = View.LOGS if follow_logs else View.TABLE if session.talk.is_terminal else View.LINES
+    again = "" if file == STDIN else f"wattle run {shlex.quote(file)}"
+    errand = Errand(session, definition, values, choice, view=view, again=again)
     return _detached(session, errand) if detach else _to_the_end(session, errand)
+
+
+class Choice(NamedTuple):
+    """Which workers: all where both are empty."""
+
+    only: Sequence[str] = ()
+    starts: Sequence[str] = ()
+    force: bool = False
 
 
 class Errand:
     """Store, start, follow: resumed where it stood with whichever server there is."""
 
-    def __init__(self, session: Session, definition: Definition, params: Mapping[str, Any]) -> None:
-        self._session, self._definition, self._params = session, definition, params
+    def __init__(
+        self,
+        session: Session,
+        definition: Definition,
+        params: Mapping[str, Any],
+        choice: Choice,
+        *,
+        view: View,
+        again: str,
+    ) -> None:
+        self._session, self._definition, self._params, self._choice = session, definition, params, choice
+        self._view, self._again = view, again
         self._key = str(uuid.uuid4())  # a start whose answer was lost is asked for again, not done again
         self._is_stored = False
         self.may_have_started = False
@@ -76,9 +125,12 @@ class Errand:
             if not self._is_stored:
                 self._store(client)
             self.may_have_started = True
-            started = client.start_workflow(self.name, params=self._params, idempotency_key=self._key)
+            chosen = self._choice._asdict()
+            started = client.start_workflow(self.name, params=self._params, idempotency_key=self._key, **chosen)
             run_id = started.run_id if started.run_id is not None else client.list_runs(self.name, limit=1)[0]["id"]
-            self.progress = Progress(self._session, self.name, run_id, self._after)
+            self.progress = Progress(
+                self._session, self.name, run_id, self._after, view=self._view, again=self._again
+            )
         return self.progress
 
     def _store(self, client: Client) -> None:

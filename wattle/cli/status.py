@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from wattle.cli.matching import expand, is_pattern
 from wattle.cli.output import (
     Screen,
     count_of,
@@ -14,6 +15,7 @@ from wattle.cli.output import (
     instant,
     plain,
     reason_of,
+    size,
     state_word,
 )
 from wattle.cli.server import connect_or_read
@@ -25,30 +27,46 @@ LAST_LINES = 10
 
 
 @click.command("status")
-@click.argument("target", type=EITHER, metavar="[WF[/WORKER]]", required=False)
+@click.argument("targets", type=EITHER, nargs=-1, metavar="[WF[/WORKER]]...")
 @json_option
 @shared_options
 @pass_session
-def status_verb(session: Session, target: Target | None, as_json: bool) -> None:
-    """What runs, and how far it is."""
+def status_verb(session: Session, targets: tuple[Target, ...], as_json: bool) -> None:
+    """What runs, and how far it is: all workflows, some, or workers, each with its last lines.
+
+    --json is the answer for one target, and a list where several are asked for, or a pattern.
+    """
     with connect_or_read(session.config) as client:
-        if target is None:
-            shown: Any = overview(client)
-        elif target.worker is None:
-            shown = workflow_status(client, target.workflow)
-        else:
-            shown = worker_status(client, target.workflow, target.worker)
+        wanted: list[Target | None] = [*expand(client, targets)] if targets else [None]
+        shown = [_status(client, target) for target in wanted]
         trouble = client.why_not_ready()
     if trouble is not None:
         session.note(f"the server is not ready: {trouble}")
     if as_json:
-        session.out.json(shown)
-    elif target is None:
-        _show_overview(session, shown)
-    elif target.worker is None:
-        _show_workflow(session.out, shown)
-    else:
-        _show_worker(session.out, target, shown)
+        is_one = len(targets) < 2 and len(wanted) == 1 and not any(map(_has_pattern, targets))
+        session.out.json(shown[0] if is_one else shown)
+        return
+    for position, (target, each) in enumerate(zip(wanted, shown, strict=True)):
+        if position:
+            session.out.say()
+        if target is None:
+            _show_overview(session, each)
+        elif target.worker is None:
+            _show_workflow(session.out, each)
+        else:
+            _show_worker(session.out, target, each)
+
+
+def _has_pattern(target: Target) -> bool:
+    return is_pattern(target.workflow) or is_pattern(target.worker)
+
+
+def _status(client: Client, target: Target | None) -> Any:
+    if target is None:
+        return overview(client)
+    if target.worker is None:
+        return workflow_status(client, target.workflow)
+    return worker_status(client, target.workflow, target.worker)
 
 
 def overview(client: Client) -> list[dict[str, Any]]:
@@ -66,9 +84,13 @@ def workflow_status(client: Client, name: str) -> dict[str, Any]:
 
 
 def worker_status(client: Client, workflow: str, name: str) -> dict[str, Any]:
-    """The worker, why it is so, and its last lines."""
+    """The worker, why it is so, its last lines, and what it uses while it runs (`metrics`, else None)."""
     worker = client.why(workflow, name)
+    worker["metrics"] = client.metrics(workflow, name) if worker["status"] == "running" else None
     lines = client.log_tail(workflow, name, LAST_LINES)[-LAST_LINES:] if worker["attempt"] else []
+    if worker["status"] == "running":
+        parts = client.definition(workflow)["workers"]
+        worker["kind"] = next((part.get("kind") for part in parts if part["name"] == name), None) or "task"
     return worker | {"log": lines}
 
 
@@ -137,6 +159,15 @@ def _show_worker(out: Screen, target: Target, worker: Mapping[str, Any]) -> None
         ended = [f"exit code {worker['exit_code']}"] if worker["exit_code"] is not None else []
         pid = [f"pid {worker['pid']}"] if worker["pid"] and worker["status"] == "running" else []
         out.say(f"  attempt    {', '.join([str(worker['attempt']), *took, *pid, *ended])}")
+    if (used := worker["metrics"]) is not None and used["num_processes"]:
+        of = [f"{used['cpu_percent'] or 0:.0f}% now", f"{used['cpu_seconds'] or 0:.1f} s in all"]
+        out.say(f"  cpu        {', '.join(of)}")
+        peak = f", {size(used['peak_memory_bytes'])} at most" if used["peak_memory_bytes"] else ""
+        out.say(f"  memory     {size(used['memory_bytes'] or 0)}{peak}")
+        tree = [count_of(used["num_processes"], "process"), count_of(used["num_threads"], "thread")]
+        out.say(f"  tree       {', '.join(tree)}")
+    if worker["phase"] in ("ready", "running") and worker.get("kind") == "service":
+        out.say(f"  readiness  {'ready: its consumers may use it' if worker['phase'] == 'ready' else 'not ready yet'}")
     for notice in worker["notices"]:
         out.say(f"  note       {plain(notice)}")
     if worker["log"]:

@@ -1,0 +1,81 @@
+"""How lines of logs look: behind which name, in which colours, with or without their time.
+
+On a terminal colours of the worker's own pass and nothing else that steers it; in a pipe a line is as it was.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from wattle.cli.escapes import for_screen, last_written
+from wattle.cli.output import Screen, pad, width
+
+COLOURS = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
+LOST = {"truncated": "the log was cut down to nothing", "gap": "a part of the log was dropped"}
+
+
+class Printer:
+    """Lines of several logs, each behind its `name` where `names` holds several, or `has_prefix` says so."""
+
+    def __init__(
+        self,
+        out: Screen,
+        names: Sequence[str],
+        *,
+        as_json: bool = False,
+        has_prefix: bool = False,
+        with_times: bool = False,
+        raw: bool = False,
+    ) -> None:
+        self._out, self._as_json, self._with_times, self._raw = out, as_json, with_times, raw
+        self._has_prefix = has_prefix or len(names) > 1
+        self._wide = max(map(width, names), default=0) if self._has_prefix else 0
+        self._colours = {name: COLOURS[position % len(COLOURS)] for position, name in enumerate(names)}
+        self._unfinished: tuple[str, str] | None = None  # (name, stream) of a line that goes on
+
+    def line(self, name: str, line: dict[str, Any]) -> None:
+        """What is not a line of the log (`end`, `attempt`, …) is told in JSON only, but for what was lost."""
+        if self._as_json:
+            self._out.say(json.dumps({"worker": name, **line}, ensure_ascii=not self._out.has_glyphs))
+        elif line["type"] in ("stdout", "stderr"):
+            self._log_line(name, line)
+        elif line["type"] in (*LOST, "error"):
+            self._out.say(f"{self._prefix(name)}[{LOST.get(line['type']) or line.get('message')}]")
+
+    def _log_line(self, name: str, line: dict[str, Any]) -> None:
+        """A very long line comes in pieces; alone on the screen they are put together again."""
+        key = (name, line["type"])
+        if self._unfinished not in (None, key):
+            self._out.say()
+        goes_on = self._unfinished == key
+        self._unfinished = key if line.get("continued") and not self._has_prefix else None
+        mark = ("! " if line["type"] == "stderr" else "  ") if self._out.is_terminal else ""
+        head = "" if goes_on else f"{self._prefix(name)}{self._time(line)}{self._out.paint(mark, '33')}"
+        self._out.say(f"{head}{self._content(line['content'])}", end="" if self._unfinished else "\n")
+
+    def _content(self, text: str) -> str:
+        if self._raw or not self._out.is_terminal:
+            return text
+        return for_screen(last_written(text), colours=self._out.has_colour)
+
+    def _prefix(self, name: str) -> str:
+        return self._out.paint(f"{pad(name, self._wide)} | ", self._colours.get(name, "2")) if self._has_prefix else ""
+
+    def _time(self, line: dict[str, Any]) -> str:
+        """Local time with milliseconds, as long as a blank where the server does not know it."""
+        if not self._with_times:
+            return ""
+        at = instant_of(line)
+        text = "-" if at is None else at.astimezone().isoformat(" ", "milliseconds")[:23]
+        return self._out.dim(f"{text:<23} ")
+
+
+def instant_of(line: dict[str, Any]) -> datetime | None:
+    """When a line was written; None where that is not known. Servers tell seconds since 1970 or an instant."""
+    from datetime import UTC
+
+    time = line.get("time")
+    if isinstance(time, (int, float)):
+        return datetime.fromtimestamp(time, UTC)
+    return datetime.fromisoformat(time) if isinstance(time, str) else None
