@@ -319,7 +319,8 @@ class Client:
         return self._call("GET", path, query=query)["data"]
 
     def _read_events(self, after: int, wait: float, workflow: str | None) -> dict[str, Json]:
-        query = {"after": after} | ({"wait": wait} if wait else {}) | ({"workflow": workflow} if workflow else {})
+        query = {"after": after} | ({"wait": round(wait, 3)} if wait else {})
+        query |= {"workflow": workflow} if workflow else {}
         return self._call("GET", "/api/events", query=query, extra_seconds=wait)
 
     def _patiently(self, method: str, path: str, force: bool = False) -> str:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from cli.shell import Shell
+from cli.terminal import Terminal
 from waitress.server import create_server
 
 
@@ -13,6 +14,20 @@ def shell(tmp_path):
     shell = Shell(tmp_path)
     yield shell
     shell.close()
+
+
+@pytest.fixture
+def terminal(shell):
+    """terminal(*arguments, columns=80, lines=24): a `wattle` in a terminal, ended with the test."""
+    opened = []
+
+    def open_terminal(*arguments, columns=80, lines=24, **environ):
+        opened.append(Terminal(shell, arguments, columns, lines, **environ))
+        return opened[-1]
+
+    yield open_terminal
+    for each in opened:
+        each.close()
 
 
 def until_closed(server):

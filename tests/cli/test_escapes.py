@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattle.cli.escapes import for_screen
+from wattle.cli.escapes import for_screen, last_written
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,10 @@ def test_what_is_clean_stays_as_it_is(line):
 
 def test_a_very_long_sequence_is_read_once():
     assert for_screen("\x1b]0;" + "x" * 1_000_000 + "\x1b[" + "0;" * 500_000, colours=True) == ""
+
+
+@pytest.mark.parametrize(
+    "line, last", [("10%\r50%\r100%", "100%"), ("dos\r", "dos"), ("plain", "plain"), ("a\rb\r", "b"), ("", "")]
+)
+def test_of_an_overwritten_line_the_last_is_shown(line, last):
+    assert last_written(line) == last

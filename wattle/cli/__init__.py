@@ -23,7 +23,6 @@
     completing.py  completion; names.py knows what there is now
     examples.py    examples in the help of every verb
     answers.py     the JSON Schemas of what verbs print
-    escapes.py     log lines without what steers a terminal
     serving.py     serve
     ending.py      down
     running.py     run: being the daemon, or joining it

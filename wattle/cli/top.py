@@ -93,7 +93,7 @@ def lines_of(out: Screen, found: list[dict[str, Any]], order: str, columns: int 
     lines = [f"{len(found)} running, {processes} processes, {cpu:.0f}% CPU, {size(memory)} memory, by {order}"]
     wide = max([width("WORKER"), *(width(plain(one["name"])) for one in found)])
     numbers = [("CPU", 6), ("MEMORY", 9), ("PROCS", 5), ("THREADS", 7), ("TIME", 12), ("PID", 8)]
-    while columns is not None and len(numbers) > 2 and 14 + sum(w + 2 for _, w in numbers) > columns:
+    while columns is not None and len(numbers) > 2 and 14 + min(wide, 24) + sum(w + 2 for _, w in numbers) > columns:
         numbers.pop()
     room = None if columns is None else columns - sum(w + 2 for _, w in numbers)
     if room is not None and wide + 14 > room:
