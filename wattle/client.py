@@ -319,7 +319,7 @@ class Client:
         return self._call("GET", path, query=query)["data"]
 
     def _read_events(self, after: int, wait: float, workflow: str | None) -> dict[str, Json]:
-        query = {"after": after} | ({"wait": round(wait, 3)} if wait else {})
+        query: dict[str, Json] = {"after": after} | ({"wait": round(wait, 3)} if wait else {})
         query |= {"workflow": workflow} if workflow else {}
         return self._call("GET", "/api/events", query=query, extra_seconds=wait)
 

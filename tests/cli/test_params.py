@@ -61,7 +61,7 @@ def test_start_and_restart_ask_the_server_for_the_types(shell, serving, verb, ta
     [(False, {}, "created"), (True, {"changed": True}, "updated"), (True, {"changed": False}, "unchanged")],
 )
 def test_apply_says_what_it_did(shell, serving, found, answer, word):
-    there = {("GET", API): {"name": "w"}, ("PUT", API): success("whatever", **answer)}
+    there = {("GET", API): {"name": "w", "definition": {"workers": []}}, ("PUT", API): success("whatever", **answer)}
     api = Api(there if found else {("POST", "/api/workflows"): success("whatever", warnings=["odd"])})
     shell.write("w.yaml", YAML)
     done = shell.run("--server", serving(api), "apply", "w.yaml")

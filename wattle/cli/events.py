@@ -142,4 +142,4 @@ def _mark(session: Session, word: str) -> str:
 
 
 def _took(run: dict[str, Any]) -> str:
-    return duration(run.get("duration_seconds")).replace(" ", "")
+    return duration(run.get("duration_seconds"))

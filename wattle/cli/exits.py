@@ -7,7 +7,7 @@ from wattle.errors import Invalid, Malformed, TooLarge, WattleError
 
 class Exit(IntEnum):
     DONE = 0
-    FAILED = 1  # a workflow failed or was cancelled
+    FAILED = 1  # a workflow failed or was cancelled; of diff: there is a difference
     USAGE = 2
     INVALID_DEFINITION = 3
     NO_SERVER = 4
