@@ -159,6 +159,15 @@ def test_a_closed_pipe_is_silent(shell, serving, redirection, wanted):
         assert done.stderr == ""
 
 
+def test_what_draws_is_imported_only_where_it_draws(shell):
+    command = [sys.executable, "-X", "importtime", "-m", "wattle.cli"]
+    for arguments in (["--help"], ["status"], ["list"]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=shell.environ, timeout=60)
+        modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+        assert done.returncode == 0 and "click" in modules
+        assert not modules & {"rich", "networkx", "pygments"} and ("httpx" in modules) is (arguments != ["--help"])
+
+
 def test_control_c_ends_with_130(shell, serving):
     asked, go = threading.Event(), threading.Event()
 
