@@ -163,7 +163,8 @@ def test_what_draws_is_imported_only_where_it_draws(shell):
     command = [sys.executable, "-X", "importtime", "-m", "wattle.cli"]
     for arguments in (["--help"], ["status"], ["list"]):
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=shell.environ, timeout=60)
-        modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+        lines = [line for line in done.stderr.splitlines() if "|" in line]
+        modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
         assert done.returncode == 0 and "click" in modules
         assert not modules & {"rich", "networkx", "pygments"} and ("httpx" in modules) is (arguments != ["--help"])
 
