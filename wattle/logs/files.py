@@ -21,6 +21,11 @@ def attempt_files(data_dir: str, run_id: int, position: int, number: int) -> Log
     return LogFiles(f"{stem}.out", f"{stem}.err")
 
 
+def index_file(files: LogFiles) -> str:
+    """The side index of an attempt's two files (index.py); attempts that were short have none."""
+    return f"{files.stdout.removesuffix('.out')}.idx"
+
+
 def probe_files(data_dir: str, run_id: int, position: int, number: int) -> LogFiles:
     """What the last `exec` probe of an attempt printed."""
     stem = f"{logs_root(data_dir)}/{run_id}/{position}.{number}.probe"

@@ -1,0 +1,100 @@
+"""The side index: times and order of lines (L5)."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattle.logs.index import RECORD, IndexWriter, Stretch, read_timeline, sizes_at
+
+
+def written(path: Path, *entries: tuple[int, ...]) -> str:
+    writer = IndexWriter(str(path))
+    for entry in entries:
+        writer.add(*entry)
+    return str(path)
+
+
+def order(path: str, stdout: list[int], stderr: list[int]) -> str:
+    timeline = read_timeline(path, 0, 1000)
+    names = {0: "o", 1: "e"}
+    return " ".join(f"{names[stream]}{end}" for stream, end, _ in timeline.merged(stdout, stderr, lambda end: end))
+
+
+def test_lines_of_both_streams_come_in_the_order_of_the_sizes(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 2, 0), (20, 2, 3), (30, 4, 3))
+    assert order(path, [2, 4], [3]) == "o2 e3 o4"
+
+
+def test_within_a_stretch_they_come_in_the_order_of_the_events(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 0, 0), (20, 6, 4, 5, 0), (30, 8, 8, 3, 1))
+    assert order(path, [2, 4, 6, 8], [2, 4, 6, 8]) == "o2 e2 o4 e4 o6 e6 o8 e8"
+
+
+def test_where_no_event_was_seen_stdout_comes_first(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 4, 4))
+    assert order(path, [2, 4, 6], [2, 4]) == "o2 o4 e2 e4 o6"
+    assert order(str(tmp_path / "none"), [2], [1, 3]) == "o2 e1 e3"
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 50), st.integers(0, 1))
+def test_the_order_has_every_line_once(stdout: int, stderr: int, groups: int, first: int) -> None:
+    found = list(Stretch(None, None, 0, 0, groups, first).order(stdout, stderr))
+    assert (found.count(0), found.count(1)) == (stdout, stderr)
+
+
+@given(st.integers(1, 40), st.integers(0, 1))
+def test_alternating_lines_alternate(count: int, first: int) -> None:
+    stdout = (count + 1 - first) // 2
+    found = list(Stretch(None, None, 0, 0, count, first).order(stdout, count - stdout))
+    assert found == [(number + first) % 2 for number in range(count)]
+
+
+def test_times_are_bounds(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 2, 0), (20, 4, 4))
+    timeline = read_timeline(path, 5, 90)
+    assert [timeline.at(0, offset)[:2] for offset in (1, 2, 3, 4)] == [(5, 10), (5, 10), (10, 20), (10, 20)]
+    assert timeline.at(0, 5)[:2] == (20, 90)
+    assert timeline.at(1, 1)[:2] == (10, 20)
+    assert read_timeline(str(tmp_path / "none"), 5, None).at(0, 3)[:2] == (5, None)
+
+
+def test_reading_may_begin_anywhere(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", *((number * 10, number * 5, number * 3) for number in range(1, 200)))
+    whole = read_timeline(path, 1, 9999)
+    for stdout, stderr in ((0, 0), (500, 300), (501, 299), (994, 596), (995, 597), (5000, 5000)):
+        part = read_timeline(path, 1, 9999, stdout=stdout, stderr=stderr)
+        assert part.at(0, stdout + 1) == whole.at(0, stdout + 1)
+        assert part.at(1, stderr + 1) == whole.at(1, stderr + 1)
+
+
+def test_what_is_later_stands_behind_the_sizes_of_an_instant(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 2, 0), (20, 4, 4))
+    assert [sizes_at(path, instant) for instant in (9, 10, 19, 20, 99)] == [(0, 0), (2, 0), (2, 0), (4, 4), (4, 4)]
+    assert sizes_at(str(tmp_path / "none"), 5) == (0, 0)
+
+
+def test_a_clock_that_is_set_back_does_not_turn_time_around(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (50, 2, 0), (20, 4, 0))
+    assert read_timeline(path, 1, None).at(0, 4)[:2] == (50, 50)
+
+
+def test_a_log_that_was_cut_begins_a_new_index(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 500, 0), (20, 900, 0), (30, 7, 0))
+    assert read_timeline(path, 1, 99).at(0, 7)[:2] == (1, 30)
+    assert os.stat(path).st_size == RECORD.size
+
+
+def test_another_writer_goes_on_behind_the_last_whole_entry(tmp_path: Path) -> None:
+    path = written(tmp_path / "i", (10, 2, 0))
+    with open(path, "ab") as file:
+        file.write(b"torn")
+    assert order(written(tmp_path / "i", (20, 2, 3), (30, 4, 3)), [2, 4], [3]) == "o2 e3 o4"
+
+
+@pytest.mark.parametrize("junk", [b"x", b"x" * 31, b"\xff" * 100, b"\0" * 320])
+def test_junk_instead_of_an_index_harms_nobody(tmp_path: Path, junk: bytes) -> None:
+    (tmp_path / "i").write_bytes(junk)
+    assert len(order(str(tmp_path / "i"), [2, 4], [3]).split()) == 3
