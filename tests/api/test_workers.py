@@ -151,7 +151,7 @@ def test_the_tail_of_logs_is_lines(client: FlaskClient, logged: Path) -> None:
         {"type": "stdout", "content": "Über, 数据"},
         {"type": "stderr", "content": "careful"},
     ]
-    assert client.get(f"{WORKER}/logs?tail=5&attempt=2").json["data"] == []
+    assert client.get(f"{WORKER}/logs?tail=5&attempt=2").json["error"]["code"] == "ATTEMPT_NOT_FOUND"
     assert client.get("/api/workers/hello-world/greet/logs?tail=5").json["data"] == []
 
 

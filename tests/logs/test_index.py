@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattle.logs.index import RECORD, IndexWriter, Stretch, read_timeline, sizes_at
+from wattle.logs.index import ENDLESS, RECORD, IndexWriter, Stretch, read_timeline, span
 
 
 def written(path: Path, *entries: tuple[int, ...]) -> str:
@@ -70,10 +70,14 @@ def test_reading_may_begin_anywhere(tmp_path: Path) -> None:
         assert part.at(1, stderr + 1) == whole.at(1, stderr + 1)
 
 
-def test_what_is_later_stands_behind_the_sizes_of_an_instant(tmp_path: Path) -> None:
+def test_a_span_of_time_is_a_span_of_bytes(tmp_path: Path) -> None:
     path = written(tmp_path / "i", (10, 2, 0), (20, 4, 4))
-    assert [sizes_at(path, instant) for instant in (9, 10, 19, 20, 99)] == [(0, 0), (2, 0), (2, 0), (4, 4), (4, 4)]
-    assert sizes_at(str(tmp_path / "none"), 5) == (0, 0)
+    assert [span(path, since, None).begin for since in (9, 10, 11, 20, 21, 99)] == [
+        (0, 0), (0, 0), (2, 0), (2, 0), (4, 4), (4, 4)
+    ]  # fmt: skip
+    none = (ENDLESS, ENDLESS)
+    assert [span(path, None, until).end for until in (9, 10, 19, 20, 99)] == [(2, 0), (4, 4), (4, 4), none, none]
+    assert span(str(tmp_path / "none"), 5, 5) == ((0, 0), none)
 
 
 def test_a_clock_that_is_set_back_does_not_turn_time_around(tmp_path: Path) -> None:

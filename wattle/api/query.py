@@ -39,7 +39,7 @@ def flag(name: str, default: bool = False) -> bool:
     if text is None:
         return default
     if text.lower() not in _FLAGS:
-        raise _invalid(name, text, "true or false")
+        raise invalid(name, text, "true or false")
     return _FLAGS[text.lower()]
 
 
@@ -54,7 +54,7 @@ def optional_integer(name: str, *, low: int = 0, high: int = LARGEST) -> int | N
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or not low <= int(text) <= high:
-        raise _invalid(name, text, f"a whole number from {low} to {high}")
+        raise invalid(name, text, f"a whole number from {low} to {high}")
     return int(text)
 
 
@@ -63,7 +63,7 @@ def seconds(name: str, *, high: float) -> float:
     if text is None:
         return 0.0
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII) or float(text) > high:
-        raise _invalid(name, text, f"a number of seconds from 0 to {high:g}")
+        raise invalid(name, text, f"a number of seconds from 0 to {high:g}")
     return float(text)
 
 
@@ -78,7 +78,7 @@ def instant(name: str) -> int | None:
         found = datetime.fromisoformat(text)
         return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e6)
     except (ValueError, OverflowError):
-        raise _invalid(name, text, "an instant like 2026-11-21T08:12:00Z, or seconds since 1970") from None
+        raise invalid(name, text, "an instant like 2026-11-21T08:12:00Z, or seconds since 1970") from None
 
 
 def text(name: str) -> str | None:
@@ -106,7 +106,7 @@ def _with_status(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     wanted = [word for value in request.args.getlist("status") for word in value.split(",") if word]
     for word in wanted:
         if word not in list(Status):
-            raise _invalid("status", word, f"one of {', '.join(Status)}")
+            raise invalid("status", word, f"one of {', '.join(Status)}")
     return [row for row in rows if row["status"] in wanted] if wanted else rows
 
 
@@ -114,12 +114,12 @@ def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows without a value come last either way; equals keep their order."""
     order = (_one("order") or "asc").lower()
     if order not in ("asc", "desc"):
-        raise _invalid("order", order, "asc or desc")
+        raise invalid("order", order, "asc or desc")
     key = _one("sort_by")
     if not key or not rows:
         return rows[::-1] if order == "desc" else rows
     if key not in rows[0]:
-        raise _invalid("sort_by", key, f"one of {', '.join(rows[0])}")
+        raise invalid("sort_by", key, f"one of {', '.join(rows[0])}")
     valued = sorted((row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=order == "desc")
     return valued + [row for row in rows if row[key] is None]
 
@@ -131,5 +131,6 @@ def _one(name: str) -> str | None:
     return values[0] if values else None
 
 
-def _invalid(name: str, value: str, expected: str) -> Malformed:
+def invalid(name: str, value: str, expected: str) -> Malformed:
+    """The error for a value that is not what it must be."""
     return Malformed("INVALID_PARAMETER", f"The parameter '{name}' is '{shown(value)}'; it must be {expected}")

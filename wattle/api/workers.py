@@ -1,4 +1,4 @@
-"""`/api/workers` (W-15 to W-24): one worker and what it prints."""
+"""`/api/workers` (W-15 to W-24): one worker, and its log as it grows (logs.py has what can be read at once)."""
 
 from functools import partial
 
@@ -8,9 +8,7 @@ from wattle.api import entities, incoming, query, sse
 from wattle.api.envelope import success
 from wattle.api.later import streamed, when_done
 from wattle.api.rooms import rooms
-from wattle.logs.files import LogFiles
 from wattle.logs.follow import Follower
-from wattle.logs.read import tail
 
 blueprint = Blueprint("workers", __name__)
 
@@ -66,22 +64,6 @@ def restart_worker(workflow: str, worker: str) -> Response:
 def delete_worker(workflow: str, worker: str) -> Response:
     future = rooms().changing.delete_worker(workflow, worker, force=query.flag("force"))
     return when_done(future, lambda _: (f"Worker '{workflow}/{worker}' deleted successfully", {}))
-
-
-@blueprint.get(f"{_WORKER}/logs")
-def get_logs(workflow: str, worker: str) -> Response:
-    """The two documented paths; with `?tail=N` the last N lines of each stream, with `attempt=K` of that attempt."""
-    reading = rooms().reading
-    lines = query.optional_integer("tail", high=MOST_LINES)
-    number = query.optional_integer("attempt", low=1)
-    if lines is None:
-        stdout, stderr = reading.log_paths(workflow, worker)
-        return success([f"stdout: {stdout}", f"stderr: {stderr}"])
-    state = reading.log_state(workflow, worker, attempt=number)
-    if state.stdout is None or state.stderr is None:
-        return success([])
-    found = tail(LogFiles(state.stdout, state.stderr), lines)
-    return success([{"type": line.type, "content": line.content} for line in found])
 
 
 @blueprint.get(f"{_WORKER}/logs/stream")

@@ -33,6 +33,7 @@ from typing import NamedTuple, TypeVar
 RECORD = struct.Struct("<QQQHB5x")
 MOST_ENTRIES = 65_536  # read at once; what is behind them is one stretch
 MOST_GROUPS = 65_535
+ENDLESS = 2**63
 LATEST = 2**53  # µs since 1970: the year 2255
 STDOUT, STDERR = 0, 1
 
@@ -60,8 +61,8 @@ class Stretch(NamedTuple):
 
     after: int | None
     by: int | None
-    stdout: float
-    stderr: float
+    stdout: int
+    stderr: int
     groups: int = 0
     first: int = STDOUT
 
@@ -92,7 +93,13 @@ class Timeline:
 
     def at(self, stream: int, offset: int) -> Stretch:
         """The stretch in which the byte before `offset` of that stream was written."""
-        return self.stretches[self._number(stream, offset)]
+        return self.stretches[self.number(stream, offset)]
+
+    def number(self, stream: int, offset: int) -> int:
+        """The place among `stretches` of the one in which the byte before `offset` was written."""
+        if stream == STDOUT:
+            return bisect_left(self.stretches, offset, key=lambda stretch: stretch.stdout)
+        return bisect_left(self.stretches, offset, key=lambda stretch: stretch.stderr)
 
     def merged(
         self, stdout: Sequence[Line], stderr: Sequence[Line], end_of: Callable[[Line], int]
@@ -103,7 +110,7 @@ class Timeline:
         """
         begin = [0, 0]
         lines = (stdout, stderr)
-        numbers = [[self._number(stream, end_of(line)) for line in lines[stream]] for stream in (STDOUT, STDERR)]
+        numbers = [[self.number(stream, end_of(line)) for line in lines[stream]] for stream in (STDOUT, STDERR)]
         while begin[STDOUT] < len(stdout) or begin[STDERR] < len(stderr):
             number = min(numbers[stream][begin[stream]] for stream in (0, 1) if begin[stream] < len(lines[stream]))
             stretch = self.stretches[number]
@@ -111,11 +118,6 @@ class Timeline:
             for stream in stretch.order(ends[STDOUT] - begin[STDOUT], ends[STDERR] - begin[STDERR]):
                 yield stream, lines[stream][begin[stream]], stretch
                 begin[stream] += 1
-
-    def _number(self, stream: int, offset: int) -> int:
-        if stream == STDOUT:
-            return bisect_left(self.stretches, offset, key=lambda stretch: stretch.stdout)
-        return bisect_left(self.stretches, offset, key=lambda stretch: stretch.stderr)
 
 
 def read_timeline(
@@ -138,18 +140,26 @@ def read_timeline(
     for entry in entries:
         stretches.append(Stretch(after, entry.at, entry.stdout, entry.stderr, entry.groups, entry.first))
         after = entry.at
-    stretches.append(Stretch(after, ended_at, float("inf"), float("inf")))
+    stretches.append(Stretch(after, ended_at, ENDLESS, ENDLESS))
     return Timeline(stretches)
 
 
-def sizes_at(path: str, instant: int) -> tuple[int, int]:
-    """Sizes of stdout and stderr that were surely reached by `instant` (µs): what is later stands behind them."""
+class Span(NamedTuple):
+    """From where to where the two logs hold what was written in a time: (stdout, stderr) each."""
+
+    begin: tuple[int, int]
+    end: tuple[int, int]
+
+
+def span(path: str, since: int | None, until: int | None) -> Span:
+    """The bytes outside were surely written before `since` or after `until` (µs; None: no bound)."""
+    begin, end = (0, 0), (ENDLESS, ENDLESS)
     with suppress(OSError), _Opened(path) as index:
-        number = index.first_over(lambda entry: entry.at > instant)
-        if number:
-            entry = index.entry(number - 1)
-            return entry.stdout, entry.stderr
-    return 0, 0
+        if since is not None and (number := index.first_over(lambda entry: entry.at >= since)):
+            begin = index.entry(number - 1)[1:3]
+        if until is not None and (number := index.first_over(lambda entry: entry.at > until)) < len(index):
+            end = index.entry(number)[1:3]
+    return Span(begin, end)
 
 
 class _Opened:

@@ -169,8 +169,18 @@ class Reading:
         if row is None:
             return LogState(None, 0, None, None, False, over and view.attempt == 0, view.status, view.exit_code)
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
-        live = row.ended_at is None
-        return LogState(row.uuid, number, files.stdout, files.stderr, live, over, view.status, row.exit_code)
+        return LogState(
+            attempt_uid=row.uuid,
+            attempt=number,
+            stdout=files.stdout,
+            stderr=files.stderr,
+            live=row.ended_at is None,
+            over=over,
+            status=view.status,
+            exit_code=row.exit_code,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+        )
 
     def log_files(self, workflow: str, worker: str) -> LogFiles:
         """The newest started attempt's files; of a worker that never started, a pair that stays empty.

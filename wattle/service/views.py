@@ -172,3 +172,5 @@ class LogState:
     over: bool
     status: str
     exit_code: int | None
+    started_at: int | None = None
+    ended_at: int | None = None

@@ -1,0 +1,189 @@
+"""What a worker has printed, over HTTP."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api.examples import EXAMPLE_WORKFLOW, as_bytes
+from api.fake_service import DAY, SECOND, FakeService
+from flask.testing import FlaskClient
+
+from wattle.logs.index import IndexWriter
+from wattle.service.views import LogState
+
+LOGS = "/api/workers/example-workflow/data_fetcher/logs"
+STDOUT = b"one\ntwo\nthree\n"
+
+
+@pytest.fixture(autouse=True)
+def logged(service: FakeService, tmp_path: Path) -> Path:
+    """An attempt of a second: `one` and `careful` at its start, `two` and `three` later."""
+    service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
+    (tmp_path / "1.out").write_bytes(STDOUT)
+    (tmp_path / "1.err").write_bytes(b"careful\n")
+    index = IndexWriter(str(tmp_path / "1.idx"))
+    index.add(DAY + 1000, 4, 0)
+    index.add(DAY + 2000, 8, 8, 2, 1)
+    index.add(DAY + SECOND // 2, 14, 8)
+    state = LogState(
+        "uid-1", 1, str(tmp_path / "1.out"), str(tmp_path / "1.err"), False, True, "completed", 0, DAY, DAY + SECOND
+    )
+    service.logs["example-workflow", "data_fetcher"] = state
+    return tmp_path
+
+
+def said(client: FlaskClient, query: str) -> list[str]:
+    return [entry["content"] for entry in client.get(f"{LOGS}?{query}").json["data"]]
+
+
+def test_a_page_has_lines_of_both_streams_in_order_with_their_times(client: FlaskClient) -> None:
+    answer = client.get(f"{LOGS}?from=0:0").json
+    assert answer["data"] == [
+        {"type": "stdout", "content": "one", "time": "2024-08-30T10:00:00.001Z", "offset": 0},
+        {"type": "stderr", "content": "careful", "time": "2024-08-30T10:00:00.002Z", "offset": 0},
+        {"type": "stdout", "content": "two", "time": "2024-08-30T10:00:00.002Z", "offset": 4},
+        {"type": "stdout", "content": "three", "time": "2024-08-30T10:00:00.500Z",
+         "after": "2024-08-30T10:00:00.002Z", "offset": 8},
+    ]  # fmt: skip
+    assert (answer["next"], answer["complete"]) == ("14:8", True)
+
+
+def test_one_offset_is_of_one_stream(client: FlaskClient) -> None:
+    assert said(client, "from=4") == ["two", "three"]
+    assert said(client, "from=4&stream=stdout") == ["two", "three"]
+    assert said(client, "from=0&stream=stderr") == ["careful"]
+    answer = client.get(f"{LOGS}?from=4&limit=5").json
+    assert ([line["content"] for line in answer["data"]], answer["next"], answer["complete"]) == (["two"], 8, False)
+
+
+def test_a_span_of_time(client: FlaskClient) -> None:
+    assert said(client, "since=2024-08-30T10:00:00.1Z") == ["three"]
+    assert said(client, "until=2024-08-30T10:00:00.0005Z") == ["one"]
+    assert said(client, "since=2024-08-30T11:00:00Z") == []
+
+
+def test_lines_that_match(client: FlaskClient) -> None:
+    answer = client.get(LOGS, query_string={"grep": "^tw", "context": 1}).json
+    assert [(line["content"], line["match"]) for line in answer["data"]] == [
+        ("one", False), ("two", True), ("three", False)
+    ]  # fmt: skip
+
+
+def test_the_tail_with_times(client: FlaskClient) -> None:
+    """A19: without `times` it is the documented form."""
+    assert client.get(f"{LOGS}?tail=1").json["data"] == [
+        {"type": "stderr", "content": "careful"}, {"type": "stdout", "content": "three"}
+    ]  # fmt: skip
+    times = [line["time"] for line in client.get(f"{LOGS}?tail=1&times=true").json["data"]]
+    assert times == ["2024-08-30T10:00:00.002Z", "2024-08-30T10:00:00.500Z"]
+    assert said(client, "tail=5&stream=stderr") == ["careful"]
+    assert said(client, "tail=0") == []
+
+
+def test_a_tail_that_is_bounded_says_so(client: FlaskClient, logged: Path) -> None:
+    (logged / "1.out").write_bytes(b"x" * 99 + b"\n" * 1 + (b"y" * 99 + b"\n") * 20_000)
+    answer = client.get(f"{LOGS}?tail=15000&stream=stdout").json
+    assert answer["complete"] is False and len(answer["data"]) < 15_000
+    assert "complete" not in client.get(f"{LOGS}?tail=10").json
+
+
+def test_paths_of_one_stream_and_of_one_attempt(client: FlaskClient, logged: Path) -> None:
+    assert client.get(f"{LOGS}?attempt=1&stream=stderr").json["data"] == [f"stderr: {logged}/1.err"]
+    assert client.get(f"{LOGS}?stream=stdout").json["data"][0].endswith("/data_fetcher/stdout.log")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["stream=both", "from=-1", "from=x", "from=1:2:3", "from=1:2&stream=stderr", "limit=0", "limit=99999999", "grep=",
+     "grep=(", "context=3", "grep=a&context=5000", "since=yesterday", "tail=3&from=0", "tail=3&grep=a", "attempt=0",
+     "grep=" + "a" * 2000, "from=1&from=2"],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_said(client: FlaskClient, query: str) -> None:
+    answer = client.get(f"{LOGS}?{query}")
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "INVALID_PARAMETER")
+
+
+@pytest.mark.parametrize("query", ["tail=2", "from=0", "grep=a", "since=0", "attempt=9"])
+def test_an_attempt_that_is_not_there_is_not_found(client: FlaskClient, query: str) -> None:
+    for url in (
+        f"{LOGS}?{query}&attempt=9" if "attempt" not in query else f"{LOGS}?{query}",
+        f"{LOGS}/download?attempt=9",
+    ):
+        answer = client.get(url)
+        assert (answer.status_code, answer.json["error"]["code"]) == (404, "ATTEMPT_NOT_FOUND")
+
+
+def test_a_log_that_somebody_deleted_or_cut_is_said(client: FlaskClient, logged: Path) -> None:
+    os.unlink(logged / "1.err")
+    (logged / "1.out").write_bytes(b"new\n")
+    found: list[dict[str, Any]] = client.get(f"{LOGS}?from=9:8").json["data"]
+    assert found[0] == {"type": "truncated", "stream": "stdout", "size_bytes": 4}
+    assert found[1]["type"] == "gap" and found[1]["stream"] == "stderr" and "not there" in found[1]["reason"]
+    assert found[2]["content"] == "new"
+    assert client.get(f"{LOGS}?tail=3").json["data"][0]["type"] == "gap"
+
+
+def test_a_download_is_the_bytes(client: FlaskClient, logged: Path) -> None:
+    data = bytes(range(256)) * 1000
+    (logged / "1.out").write_bytes(data)
+    answer = client.get(f"{LOGS}/download")
+    assert answer.data == data
+    assert answer.headers["Content-Length"] == str(len(data))
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert client.get(f"{LOGS}/download?stream=stderr").data == b"careful\n"
+    head = client.head(f"{LOGS}/download")
+    assert (head.data, head.headers["Content-Length"]) == (b"", str(len(data)))
+
+
+@pytest.mark.parametrize(
+    "asked, status, expected",
+    [
+        ("bytes=0-2", 206, b"one"),
+        ("bytes=4-", 206, b"two\nthree\n"),
+        ("bytes=-6", 206, b"three\n"),
+        ("bytes=4-9999", 206, b"two\nthree\n"),
+        ("bytes=-9999", 206, STDOUT),
+        ("bytes=14-", 416, b""),
+        ("bytes=5-3", 200, STDOUT),
+        ("bytes=0-1,3-4", 200, STDOUT),
+        ("lines=1-2", 200, STDOUT),
+        ("bytes=-", 200, STDOUT),
+        ("bytes=-0", 416, b""),
+    ],
+)
+def test_a_range_of_a_download(client: FlaskClient, asked: str, status: int, expected: bytes) -> None:
+    answer = client.get(f"{LOGS}/download", headers={"Range": asked})
+    assert (answer.status_code, answer.data) == (status, expected)
+    assert answer.headers["Content-Length"] == str(len(expected))
+    if status == 206:
+        begin = STDOUT.index(expected)
+        assert answer.headers["Content-Range"] == f"bytes {begin}-{begin + len(expected) - 1}/14"
+
+
+def test_a_range_of_what_has_changed_is_the_whole(client: FlaskClient) -> None:
+    etag = client.get(f"{LOGS}/download").headers["ETag"]
+    for condition, expected in ((etag, b"one"), ('"other"', STDOUT)):
+        answer = client.get(f"{LOGS}/download", headers={"Range": "bytes=0-2", "If-Range": condition})
+        assert answer.data == expected
+
+
+def test_what_was_dropped_is_left_out_of_a_download(client: FlaskClient, logged: Path) -> None:
+    with open(logged / "1.out", "wb") as file:
+        file.truncate(1 << 20)
+        file.seek(1 << 20)
+        file.write(b"kept\n")
+    answer = client.get(f"{LOGS}/download")
+    assert (answer.data, answer.headers["X-Wattle-Dropped-Bytes"]) == (b"kept\n", str(1 << 20))
+
+
+@pytest.mark.parametrize("make", ["nothing", "directory", "symlink"])
+def test_what_is_no_log_is_not_found(client: FlaskClient, logged: Path, make: str) -> None:
+    (logged / "1.out").unlink()
+    if make == "directory":
+        (logged / "1.out").mkdir()
+    elif make == "symlink":
+        (logged / "1.out").symlink_to("/etc/passwd")
+    answer = client.get(f"{LOGS}/download")
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, "LOG_NOT_FOUND")
