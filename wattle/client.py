@@ -235,6 +235,30 @@ class Client:
         query = {"tail": lines} | ({"attempt": attempt} if attempt is not None else {})
         return self._get(_path("workers", workflow, worker, "logs"), **query)
 
+    def log_page(self, workflow: str, worker: str, **asked: Json) -> dict[str, Json]:
+        """`{"data": entries, "next", "complete"}` of the log, for `from` (give it as `{"from": …}`), `limit`, `since`,
+        `until`, `grep`, `context`, `stream`, `attempt` as in docs/http.md. Give `next` as `from` to go on."""
+        start = {"from": 0 if "stream" in asked else "0:0"}
+        return self._call("GET", _path("workers", workflow, worker, "logs"), query=start | asked)
+
+    def download_log(
+        self, workflow: str, worker: str, stream: str = "stdout", attempt: int | None = None
+    ) -> Iterator[bytes]:
+        """The bytes of a log as it is now, in pieces."""
+        import httpx
+
+        path = _path("workers", workflow, worker, "logs", "download")
+        query = {"stream": stream} | ({"attempt": attempt} if attempt is not None else {})
+        try:
+            with self._http.stream("GET", path, params=query) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    self._checked(answer)
+                    raise self._not_wattle(answer)
+                yield from answer.iter_raw()
+        except httpx.TransportError as error:
+            raise self._no_server(error) from error
+
     def stream_logs(
         self, workflow: str, worker: str, *, patience_seconds: float = 60.0, tail: int | None = None
     ) -> Iterator[dict[str, Json]]:
@@ -508,7 +532,8 @@ def _path(*parts: str) -> str:
 
 def _query(query: Mapping[str, Json]) -> dict[str, str]:
     """False is left out: the server's default."""
-    return {name: str(value).lower() for name, value in query.items() if value is not None and value is not False}
+    given = {name: value for name, value in query.items() if value is not None and value is not False}
+    return {name: "true" if value is True else str(value) for name, value in given.items()}
 
 
 def _started(answer: Mapping[str, Json]) -> Started:

@@ -18,16 +18,16 @@ STDOUT = b"one\ntwo\nthree\n"
 
 @pytest.fixture(autouse=True)
 def logged(service: FakeService, tmp_path: Path) -> Path:
-    """An attempt of a second: `one` and `careful` at its start, `two` and `three` later."""
+    """An attempt of nine seconds: `one` and `careful` at its start, `two` and `three` later."""
     service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
     (tmp_path / "1.out").write_bytes(STDOUT)
     (tmp_path / "1.err").write_bytes(b"careful\n")
     index = IndexWriter(str(tmp_path / "1.idx"))
     index.add(DAY + 1000, 4, 0)
     index.add(DAY + 2000, 8, 8, 2, 1)
-    index.add(DAY + SECOND // 2, 14, 8)
+    index.add(DAY + 5 * SECOND, 14, 8)
     state = LogState(
-        "uid-1", 1, str(tmp_path / "1.out"), str(tmp_path / "1.err"), False, True, "completed", 0, DAY, DAY + SECOND
+        "uid-1", 1, str(tmp_path / "1.out"), str(tmp_path / "1.err"), False, True, "completed", 0, DAY, DAY + 9 * SECOND
     )
     service.logs["example-workflow", "data_fetcher"] = state
     return tmp_path
@@ -43,7 +43,7 @@ def test_a_page_has_lines_of_both_streams_in_order_with_their_times(client: Flas
         {"type": "stdout", "content": "one", "time": "2024-08-30T10:00:00.001Z", "offset": 0},
         {"type": "stderr", "content": "careful", "time": "2024-08-30T10:00:00.002Z", "offset": 0},
         {"type": "stdout", "content": "two", "time": "2024-08-30T10:00:00.002Z", "offset": 4},
-        {"type": "stdout", "content": "three", "time": "2024-08-30T10:00:00.500Z",
+        {"type": "stdout", "content": "three", "time": "2024-08-30T10:00:05.000Z",
          "after": "2024-08-30T10:00:00.002Z", "offset": 8},
     ]  # fmt: skip
     assert (answer["next"], answer["complete"]) == ("14:8", True)
@@ -76,7 +76,7 @@ def test_the_tail_with_times(client: FlaskClient) -> None:
         {"type": "stderr", "content": "careful"}, {"type": "stdout", "content": "three"}
     ]  # fmt: skip
     times = [line["time"] for line in client.get(f"{LOGS}?tail=1&times=true").json["data"]]
-    assert times == ["2024-08-30T10:00:00.002Z", "2024-08-30T10:00:00.500Z"]
+    assert times == ["2024-08-30T10:00:00.002Z", "2024-08-30T10:00:05.000Z"]
     assert said(client, "tail=5&stream=stderr") == ["careful"]
     assert said(client, "tail=0") == []
 

@@ -27,7 +27,7 @@ from wattle.service.views import LogState
 blueprint = Blueprint("logs", __name__)
 
 _LOGS = "/workers/<name:workflow>/<name:worker>/logs"
-_CLOSE_MICROSECONDS = 100_000  # bounds as close as this are told as one instant
+_CLOSE_MICROSECONDS = 1_000_000  # bounds as close as this are told as one instant
 _PAGED = ("from", "limit", "since", "until", "grep", "context")
 _OFFSETS = re.compile(r"([0-9]{1,18})(?::([0-9]{1,18}))?", re.ASCII)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
