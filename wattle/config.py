@@ -78,6 +78,7 @@ class Config:
     keep_runs: int = 200  # of each workflow
     keep_days: int = 90  # a run goes when it is beyond both
     keep_logs: int = 10 * 1024**3  # bytes, of all runs that have ended together
+    live_logs: int | None = None  # bytes, of all workers that run together; None: no bound
     notices: tuple[str, ...] = field(default=())  # sentences to say to the user once
 
     @property
@@ -248,6 +249,7 @@ SETTINGS = (
     Setting("keep_runs", "--keep-runs", "WATTLE_KEEP_RUNS", _count),
     Setting("keep_days", "--keep-days", "WATTLE_KEEP_DAYS", _days),
     Setting("keep_logs", "--keep-logs", "WATTLE_KEEP_LOGS", _bytes),
+    Setting("live_logs", "--live-logs", "WATTLE_LIVE_LOGS", _bytes),
 )
 
 

@@ -23,11 +23,12 @@ from wattle.config import DAEMON_LOCK, DATABASE, Config, check_exposure
 from wattle.definition.paths import Context
 from wattle.errors import Malformed, OutOfSpace, Refused
 from wattle.keeper import failpoints
+from wattle.logs.watch import LogWatch
 from wattle.metrics import usage
 from wattle.metrics.figures import Figures
 from wattle.metrics.log_bytes import LogBytes
 from wattle.metrics.prometheus import Exposition, Sources
-from wattle.metrics.sampler import Key, Sampler
+from wattle.metrics.sampler import Key, Sampler, key_of
 from wattle.metrics.watching import Watching
 from wattle.service.changing import Changing
 from wattle.service.definitions import Definitions
@@ -36,6 +37,7 @@ from wattle.store.database import Reader, Writer, open_writer
 from wattle.store.queries import Queries
 from wattle.store.records import Records
 from wattle.store.removal import Outdated, Removals
+from wattle.store.rows import AttemptRow, RunRow
 from wattle.supervisor.files import make_launcher
 from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import LocalKeepers
@@ -61,6 +63,22 @@ OPEN_FILES = 65_536  # more than connections, streams and their logs can need to
 
 class _Observer(Watching, Observer):
     """The rooms below know nothing of each other."""
+
+    def __init__(self, sampler: Sampler, figures: Figures, log_bytes: LogBytes, logs: LogWatch) -> None:
+        super().__init__(sampler, figures, log_bytes)
+        self._logs = logs
+
+    def started(self, run: RunRow, attempt: AttemptRow, queued_at: int | None) -> None:
+        super().started(run, attempt, queued_at)
+        self._logs.started(key_of(attempt), run.version_id)
+
+    def ended(self, attempt: AttemptRow) -> dict[str, Any] | None:
+        self._logs.ended(key_of(attempt), attempt.ended_at)
+        return super().ended(attempt)
+
+    def run_ended(self, run: RunRow) -> None:
+        super().run_ended(run)
+        self._logs.run_ended(run.id)
 
 
 class Daemon:
@@ -118,13 +136,14 @@ class Daemon:
         places = Places(config.data_dir, launcher_dir)
         self._figures, self._log_bytes = Figures(), LogBytes(config.data_dir)
         self._sampler = Sampler(on_keep=self._keep_usage, on_sweep=self._swept)
+        self._logs = LogWatch(config.data_dir, lambda version: caps_of(definitions.document(version)), config.live_logs)
         self._supervisor = Supervisor(
             Records(self._writer),
             queries,
             places,
             space=self._space,
             on_commit=self._pump.notify,
-            observer=_Observer(self._sampler, self._figures, self._log_bytes),
+            observer=_Observer(self._sampler, self._figures, self._log_bytes, self._logs),
         )
         environment = base_environment(os.environ, launcher_dir)
         self._recovery = Recovery(
@@ -166,6 +185,7 @@ class Daemon:
             for live in run.workers.values():
                 if live.row is not None and live.row.ended_at is None:
                     self._sampler.watch(run.row.workflow_name, live.row, usage.kept(live.row.metrics))
+                    self._logs.started(key_of(live.row), run.row.version_id)
         config = self._config
         limits = Limits(config.keep_runs, config.keep_days, config.keep_logs)
         self._supervisor.begin_retention(limits, Removals(self._writer), Outdated(self._reader))
@@ -225,6 +245,7 @@ class Daemon:
             self._servers.append(server)
         self._pump.start()
         self._sampler.start()
+        self._logs.start()
         threading.Thread(target=self._servers[0].run, name="http", daemon=True).start()
 
     def run(self) -> int:
@@ -305,12 +326,19 @@ class Daemon:
             self._pump.close()
         if hasattr(self, "_supervisor"):
             self._sampler.close()
+            self._logs.close()
             self._supervisor.close()
         if hasattr(self, "_writer"):
             self._writer.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def caps_of(document: Mapping[str, Any]) -> dict[int, int]:
+    """{position of a worker: its `log.max_bytes`} of the workers that have one."""
+    asked = enumerate((worker.get("log") or {}).get("max_bytes") for worker in document["workers"])
+    return {position: cap for position, cap in asked if cap is not None}
 
 
 def open_reading_app(config: Config) -> Any:

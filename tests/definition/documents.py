@@ -131,6 +131,7 @@ FULL: dict[str, Any] = {
             "nice": 10,
             "rlimits": {"open_files": 100, "core_bytes": 0, "address_space_bytes": "unlimited", "processes": 50},
             "memory_max_bytes": 1073741824,
+            "log": {"max_bytes": 16777216},
             "inherit_env": ["LANG", "TZ"],
         },
         {"name": "try", "command": "./app > log", "inputs": {"app": "make/binary"}, "capture_stdout": False},

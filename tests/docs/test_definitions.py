@@ -13,6 +13,7 @@ from wattle.definition import Context, read_workflow
 from wattle.definition.model import Probe, Restart, Retry, Stop, Worker, Workflow
 from wattle.definition.names import RESERVED_WORKFLOW_NAMES
 from wattle.definition.schema import (
+    LogDocument,
     OutputDocument,
     ParamDocument,
     ProbeDocument,
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "An output": OutputDocument,
     "Retry": RetryDocument,
     "Stop": StopDocument,
+    "Log": LogDocument,
     "Restart": RestartDocument,
     "A probe": ProbeDocument,
 }

@@ -18,7 +18,8 @@ from wattle.api.rooms import rooms
 from wattle.api.workers import MOST_LINES
 from wattle.errors import Malformed, NotFound
 from wattle.logs.excerpt import BOTH, DEFAULT_BYTES, MOST_BYTES, Ask, Excerpt, Timed, last_lines, read_excerpt
-from wattle.logs.pages import NAMES, Gap, Missing, hole_end
+from wattle.logs.holes import hole_end
+from wattle.logs.pages import NAMES, Gap, Missing
 from wattle.logs.read import open_log
 from wattle.logs.search import LONGEST_PATTERN, MOST_CONTEXT
 from wattle.logs.window import Window

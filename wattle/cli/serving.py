@@ -35,6 +35,7 @@ PATIENCE_SECONDS = 30.0
 @setting("--keep-runs", "keep_runs", metavar="N", help="Runs of a workflow to keep at least [200].")
 @setting("--keep-days", "keep_days", metavar="N", help="Days to keep runs at least [90].")
 @setting("--keep-logs", "keep_logs", metavar="SIZE", help="Room for logs of ended runs, in all [10G].")
+@setting("--live-logs", "live_logs", metavar="SIZE", help="Room for logs of running workers, in all [no bound].")
 @setting("--insecure", "insecure", is_flag=True, help="Let other machines run commands here.")
 @setting("--stop-workers", "stop_workers", is_flag=True, help="On SIGTERM end the workers too.")
 @shared_options

@@ -20,6 +20,7 @@ from wattle.definition.signals import LARGEST, signal_number
 # Bounds on what one worker can hold, and so on the problems it can have (pydantic makes an object of each).
 MOST_MEMBERS = 100_000
 MOST_FIELDS = 100
+LEAST_LOG_BYTES = 64 * 1024
 MOST_BYTES = 2**62
 _TEN_YEARS_SECONDS = 315_360_000
 
@@ -266,6 +267,14 @@ class RlimitsDocument(_Small):
     processes: Limit = Field(None, description="of its user, all over the machine")
 
 
+class LogDocument(_Small):
+    """How much of what a worker prints is kept."""
+
+    max_bytes: int | None = Field(
+        None, ge=LEAST_LOG_BYTES, le=MOST_BYTES, description="of each stream; beyond it the oldest goes (default none)"
+    )
+
+
 # The tags stand in pydantic's error locations; shape.py drops what is no key of the document.
 OutputValue = Annotated[
     Annotated[FilePath, Tag("[path]")] | Annotated[OutputDocument, Tag("[object]")], Discriminator(_output_form)
@@ -339,6 +348,7 @@ class WorkerDocument(_Part):
     memory_max_bytes: int | None = Field(
         None, ge=1, le=MOST_BYTES, description="of all its processes together; over it they are killed (default none)"
     )
+    log: LogDocument | None = None
     inherit_env: InheritEnv | None = Field(
         None, description="which of the server's variables it sees: true (default), false, or their names"
     )

@@ -14,6 +14,7 @@ from wattle.definition.names import nfc
 from wattle.definition.places import Path
 from wattle.definition.problems import Problems, Stage, it_is, shown
 from wattle.definition.schema import (
+    LogDocument,
     OutputDocument,
     ParamDocument,
     ProbeDocument,
@@ -53,6 +54,7 @@ _CALLED_ELSEWHERE = {
     "liveness_probe": "alive", "liveness": "alive", "restart_policy": "restart", "type": "kind",
     "niceness": "nice", "ulimit": "rlimits", "ulimits": "rlimits", "memory": "memory_max_bytes",
     "mem_limit": "memory_max_bytes", "memory_limit": "memory_max_bytes", "run_as": "user",
+    "logs": "log", "logging": "log", "log_max_bytes": "log",
     "concurrency": "max_parallel", "parallelism": "max_parallel", "id": "name", "title": "name",
 }  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -68,6 +70,7 @@ _NESTED_FIELDS = {
     "retry": _fields(RetryDocument), "stop": _fields(StopDocument), "outputs": _fields(OutputDocument),
     "params": _fields(ParamDocument), "restart": _fields(RestartDocument), "ready": _fields(ProbeDocument),
     "alive": _fields(ProbeDocument), "rlimits": _fields(RlimitsDocument),
+    "log": _fields(LogDocument),
 }  # fmt: skip
 
 

@@ -247,6 +247,8 @@ def _given(
             document[field] = dict(raw[field])
     if model.rlimits is not None:
         document["rlimits"] = dict(raw["rlimits"])
+    if model.log is not None:
+        document["log"] = dict(raw["log"])
     if isinstance(model.inherit_env, list):
         document["inherit_env"] = model.inherit_env
     if model.stdout is not None:

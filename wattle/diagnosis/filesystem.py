@@ -1,6 +1,5 @@
 """What the file system of the data directory offers, each thing tried in a temporary directory that is removed."""
 
-import ctypes
 import os
 import stat
 import tempfile
@@ -10,9 +9,9 @@ from pathlib import Path
 
 from wattle.config import SOCKET_NAME
 from wattle.diagnosis.probe import Finding, broken, degraded, ok, words
+from wattle.logs.holes import punch
 from wattle.store.inspection import has_wal_defect, sqlite_version, try_database
 
-FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
 PIECE_BYTES = 1 << 20
 LITTLE_ROOM_BYTES = 1 << 30
 NO_ROOM_BYTES = 16 << 20
@@ -80,20 +79,20 @@ def _hole_punching(path: Path) -> Finding:
     subject = "hole punching"
     if _punch(path):
         return ok(subject, "the start of a file can be given back (fallocate PUNCH_HOLE)")
-    return degraded(subject, "the start of a file cannot be given back", "logs go as a whole, when their run is old")
+    instead = "no log is bounded (log.max_bytes, --live-logs): logs go as a whole, when their run is old"
+    return degraded(subject, "the start of a file cannot be given back", instead)
 
 
 def _punch(path: Path) -> bool:
     """Whether a file takes less room afterwards, at the same length."""
-    libc = ctypes.CDLL(None, use_errno=True)
     with open(path, "wb") as file:
         file.write(b"x" * PIECE_BYTES)
         file.flush()
         os.fsync(file.fileno())
         before = os.fstat(file.fileno())
-        mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-        offset, length = ctypes.c_int64(0), ctypes.c_int64(PIECE_BYTES // 2)
-        if libc.fallocate64(file.fileno(), mode, offset, length) != 0:
+        try:
+            punch(file.fileno(), 0, PIECE_BYTES // 2)
+        except OSError:
             return False
         os.fsync(file.fileno())
         after = os.fstat(file.fileno())

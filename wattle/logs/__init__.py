@@ -1,6 +1,8 @@
-"""Files to lines: where an attempt's output stands, reading its end, following it while it grows.
+"""Files to lines: where an attempt's output stands, reading it, following it while it grows, bounding it.
 
-`files.py` names the files, `links.py` keeps the documented paths pointing at them, `lines.py` cuts bytes
-into lines, `read.py` reads the end of a log, `follow.py` is the state of one watcher. Nothing here waits,
-starts a thread or writes to a log.
+`files.py` names the files, `links.py` keeps the documented paths pointing at them, `lines.py` cuts bytes into lines.
+Reading: `read.py` finds the end of a log, `pages.py` a part of one, `excerpt.py` a part of both in their order,
+`search.py` what matches, `window.py` the bytes; `follow.py` is the state of one watcher.
+While an attempt lives `watch.py` (a thread) looks at its logs (`watched.py`): it writes the side index (`index.py`) and
+drops heads (`holes.py`). Nothing here writes to a log.
 """

@@ -5,12 +5,12 @@ Offsets are bytes of the file and never move; where the head of a file was given
 hole, which is a `Gap` here and no zeros.
 """
 
-import errno
 import os
 from codecs import utf_8_decode
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from wattle.logs.holes import hole_end
 from wattle.logs.index import ENDLESS
 from wattle.logs.lines import MAX_LINE_BYTES, cut
 from wattle.logs.read import open_log, tail_start
@@ -61,14 +61,6 @@ class Part:
     lines: tuple[Line, ...]
     next: int
     at_end: bool  # there was nothing behind it
-
-
-def hole_end(fd: int, offset: int) -> int:
-    """Where the bytes at `offset` begin to be there: `offset` itself where there is no hole."""
-    try:
-        return os.lseek(fd, offset, os.SEEK_DATA)
-    except OSError as error:
-        return os.fstat(fd).st_size if error.errno == errno.ENXIO else offset
 
 
 def read_part(path: str, stream: int, offset: int, limit: int, *, end: int = ENDLESS) -> Part:

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from wattle.errors import Malformed, Unavailable
+from wattle.logs.holes import hole_end
 from wattle.logs.lines import MAX_LINE_BYTES, cut
-from wattle.logs.pages import Line, Missing, Shortened, dropped, hole_end, not_there
+from wattle.logs.pages import Line, Missing, Shortened, dropped, not_there
 from wattle.logs.read import open_log
 
 SOFT_SECONDS = 2.0

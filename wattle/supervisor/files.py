@@ -17,6 +17,7 @@ from wattle.definition.model import Worker, Workflow
 from wattle.keeper.ballast import UNWRITABLE
 from wattle.keeper.failpoints import reach
 from wattle.logs.files import LogFiles
+from wattle.logs.holes import hole_end
 from wattle.logs.links import ensure_links
 from wattle.logs.read import last_line
 from wattle.store.rows import CaptureRow
@@ -71,6 +72,7 @@ class OutputsSeen:
     placed: CaptureRow | None = None  # it stands at its path already, marked as ours
     beside: str | None = None  # looked at the others only: this one was captured just now
     problem: str | None = None
+    problem_code: str = "capture_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,9 @@ def look_at_outputs(subject: Subject, captured: CaptureLookup, again: bool = Fal
             reach("daemon.capture.copied")
             os.rename(copied.temporary_path, target)
             reach("daemon.capture.renamed")
+        except _HeadDropped as dropped:
+            problem = f"standard output could not be saved as {target}: {dropped}"
+            return OutputsSeen(subject, problem=problem, problem_code="OUTPUT_TRUNCATED")
         except OSError as error:
             return OutputsSeen(subject, problem=_not_saved(target, error))
         return replace(look_at_others(subject, target), placed=replace(copied, state="placed"))
@@ -192,6 +197,13 @@ def look_at_others(subject: Subject, captured_path: str | None) -> OutputsSeen:
         if not _changed_since(found, subject.started_at):
             notices.append(f"{output.path} was there before and is unchanged")
     return OutputsSeen(subject, tuple(missing), tuple(notices), beside=captured_path)
+
+
+class _HeadDropped(Exception):
+    """The log is not whole: its head was dropped to bound it."""
+
+    def __init__(self, dropped_bytes: int) -> None:
+        super().__init__(f"the first {dropped_bytes} bytes of it were dropped to bound the log")
 
 
 def place(subject: Subject, capture: CaptureRow) -> Placed:
@@ -310,7 +322,7 @@ def _copy(subject: Subject, target: str) -> tuple[CaptureRow, bool]:
     temporary = f"{target}.wattle-{subject.uid[-12:]}"
     try:
         found, is_marked = _fill(temporary, subject.files.stdout, target)
-    except OSError:
+    except (OSError, _HeadDropped):
         with suppress(OSError):
             os.unlink(temporary)
         raise
@@ -321,10 +333,12 @@ def _copy(subject: Subject, target: str) -> tuple[CaptureRow, bool]:
 def _fill(temporary: str, log: str, target: str) -> tuple[os.stat_result, bool]:
     source = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        _check_whole(source)
         copy = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
             reach("daemon.capture.opened")
             _copy_all(source, copy)
+            _check_whole(source)  # or its head went meanwhile
             found = os.fstat(copy)
             is_marked = _set_mark(copy, target, found)
             if not is_marked:
@@ -334,6 +348,14 @@ def _fill(temporary: str, log: str, target: str) -> tuple[os.stat_result, bool]:
     finally:
         os.close(source)
     return found, is_marked
+
+
+def _check_whole(source: int) -> None:
+    """Leaves the descriptor at the start of the file."""
+    dropped_bytes = hole_end(source, 0)
+    if dropped_bytes:
+        raise _HeadDropped(dropped_bytes)
+    os.lseek(source, 0, os.SEEK_SET)
 
 
 def _copy_all(source: int, copy: int) -> None:

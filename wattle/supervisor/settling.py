@@ -106,7 +106,7 @@ class Settling:
             place = partial(files.place, message.subject, message.copied)
             self._outbox.after_commit(partial(self._outbox.job, place))
         elif message.problem is not None:
-            self._fail(run, live, Outcome(False, "capture_failed", message.problem), None)
+            self._fail(run, live, Outcome(False, message.problem_code, message.problem), None)
         elif message.missing:
             self._look_again(run, live, message)
         else:
