@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_lines_of_both_streams_come_in_order_with_their_times(server: Server) ->
 
 def _order(client: Client) -> int:
     tail = [int(line["content"].split()[1]) for line in client.log_tail("talk", "w", 1000)]
-    return sum(one + 1 == other for one, other in zip(tail, tail[1:], strict=False))
+    return sum(one + 1 == other for one, other in pairwise(tail))
 
 
 def test_a_download_is_every_byte(server: Server) -> None:
