@@ -5,6 +5,7 @@
     served    a `wattle serve` of our own, over HTTP
     process   what /proc says of the daemon and its keeper
     machine   where this was measured
+    writers   what being watched costs who writes a log
     measures  what is measured, and how often
     report    the arithmetic, the targets, the tables
     loop.c    the reference

@@ -21,7 +21,7 @@ from benchmarks.supervision import Supervision
 
 SHAPES = ["chain-1000", "fan-out-1000", "layers-10x100", "layers-100x100"]
 QUICK_SHAPES = SHAPES[:3]
-PARTS = ["idle", "shapes", "scale", "capture", "create", "latency", "supervision", "metrics", "version"]
+PARTS = ["idle", "shapes", "scale", "capture", "create", "latency", "supervision", "metrics", "logs", "version"]
 PROGRAMS = ["/bin/true", "/bin/echo"]
 
 
@@ -165,6 +165,7 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
             ("cycles", lambda: result.lines.extend(supervision().cycles(1000 if quick else 10_000))),
         ],
         "metrics": [("process trees", lambda: result.lines.extend(bench.metrics()))],
+        "logs": [("logs", lambda: result.lines.extend(bench.logs(rounds)))],
         "version": [("wattle --version", lambda: result.lines.extend(bench.version()))],
     }
     chosen = [step for part in PARTS if part in options.part for step in all_steps[part]]

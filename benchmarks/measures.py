@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import peers, report, shapes, sweeps
+from benchmarks import peers, report, shapes, sweeps, writers
 from benchmarks.process import Memory
 from benchmarks.report import Case, Line
 from benchmarks.served import Served
@@ -211,6 +211,20 @@ class Bench:
         """How long the sampler takes to read all process trees."""
         self._check_time()
         return report.sweep_lines(TREES, *sweeps.sweep_seconds(TREES, SWEEPS))
+
+    def logs(self, rounds: int) -> list[Line]:
+        """What being watched costs who writes: tiny writes, large ones, and a gigabyte within a bound."""
+        program = writers.compile_writer(self.directory)
+        kinds = [
+            writers.Writing(100, 2_000_000),
+            writers.Writing(65_536, 16_384),
+            writers.Writing(65_536, 16_384, capped=True),
+        ]
+        lines: list[Line] = []
+        for writing in kinds:
+            self._check_time()
+            lines += report.writing_lines(writers.measure(program, self.directory, writing, rounds))
+        return lines
 
     def version(self) -> list[Line]:
         """The command line's start, as installed."""

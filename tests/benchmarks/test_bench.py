@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import machine, peers, report, shapes, sweeps
+from benchmarks import machine, peers, report, shapes, sweeps, writers
 from benchmarks.report import Case
 from benchmarks.served import Timing
 from benchmarks.shapes import Shape
@@ -263,6 +263,18 @@ def test_the_file_system_is_that_of_the_nearest_mount() -> None:
     mounts = "a / ext4 rw 0 0\nb /tmp tmpfs rw 0 0\nc /tmpfiles xfs rw 0 0\n"
     kinds = [machine.file_system(Path(path), mounts) for path in ("/tmp/x", "/tmp", "/home", "/tmpfiles/x")]
     assert kinds == ["tmpfs", "tmpfs", "ext4", "xfs"]
+
+
+def test_writers_are_compared_round_by_round(tmp_path: Path) -> None:
+    program = writers.compile_writer(tmp_path)
+    writing = writers.measure(program, tmp_path, writers.Writing(100, 50), 2)
+    assert len(writing.alone) == len(writing.watched) == len(writing.watch_cpu) == 2
+    assert not list(tmp_path.glob("logs-*"))
+    slow = writers.Writing(100, 10, alone=[1.0, 2.0, 1.0], watched=[1.2, 2.2, 1.2], watch_cpu=[0.1, 0.1, 0.1])
+    line, used = report.writing_lines(slow)
+    assert (line.value.split()[0], line.reached, used.reached) == ("1.20", False, None)
+    slow.capped = True
+    assert [line.reached for line in report.writing_lines(slow)] == [None, True]
 
 
 def test_a_sweep_is_judged_by_its_median() -> None:
