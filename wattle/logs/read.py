@@ -4,26 +4,10 @@ Files are read backwards from their end, so a log of any size costs the same.
 """
 
 import os
-from dataclasses import dataclass
-
-from wattle.logs.files import LogFiles
-from wattle.logs.lines import cut
 
 MAX_TAIL_BYTES = 1024 * 1024
 _BLOCK_BYTES = 64 * 1024
 _LAST_LINE_CHARACTERS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of `type` "stdout" or "stderr", without its newline.
-
-    `partial`: it is not the whole line, for its newline has not been written or its beginning was left out.
-    """
-
-    type: str
-    content: str
-    partial: bool = False
 
 
 def open_log(path: str) -> int:
@@ -31,22 +15,25 @@ def open_log(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
-def tail(files: LogFiles, lines: int, *, max_bytes: int = MAX_TAIL_BYTES) -> list[LogLine]:
-    """The last `lines` lines of stdout, then the last `lines` lines of stderr, so up to twice `lines`.
-
-    Each stream has its own count: one that talks much must not hide the other, and their common order is
-    not in the files. At most `max_bytes` per stream. A file that is not there has no lines.
-    """
-    return [*_tail_of("stdout", files.stdout, lines, max_bytes), *_tail_of("stderr", files.stderr, lines, max_bytes)]
-
-
 def last_line(path: str, max_bytes: int = 4096) -> str | None:
     """The last line that is not blank, at most 300 characters of it, or None where there is none.
 
     For a sentence that says why a worker failed; looks no further back than `max_bytes`.
     """
-    for line in reversed(_tail_of("stderr", path, max_bytes, max_bytes)):
-        content = line.content.strip()
+    try:
+        fd = open_log(path)
+    except OSError:
+        return None
+    try:
+        size = os.fstat(fd).st_size
+        start = tail_start(fd, size, max_bytes, max_bytes)
+        data = os.pread(fd, size - start, start)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    for line in reversed(data.split(b"\n")):
+        content = line.decode("utf-8", "replace").strip()
         if content:
             return content if len(content) <= _LAST_LINE_CHARACTERS else content[: _LAST_LINE_CHARACTERS - 1] + "…"
     return None
@@ -86,23 +73,3 @@ def _whole_start(fd: int, floor: int, size: int) -> int:
     while skip < 3 and skip + 1 < len(data) and data[skip + 1] & 0xC0 == 0x80:
         skip += 1
     return floor + skip
-
-
-def _tail_of(stream: str, path: str, lines: int, max_bytes: int) -> list[LogLine]:
-    try:
-        fd = open_log(path)
-    except OSError:
-        return []
-    try:
-        size = os.fstat(fd).st_size
-        start = tail_start(fd, size, lines, max_bytes)
-        data = os.pread(fd, size - start, start)
-        cut_off = start > 0 and os.pread(fd, 1, start - 1) != b"\n"
-    except OSError:
-        return []
-    finally:
-        os.close(fd)
-    found = [LogLine(stream, piece.content, piece.partial) for piece in cut(data, final=True, limit=max_bytes + 8)]
-    if found and cut_off:
-        found[0] = LogLine(stream, found[0].content, True)
-    return found[-lines:] if lines > 0 else []
