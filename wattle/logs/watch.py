@@ -58,6 +58,7 @@ class LogWatch:
         self._logs: dict[Key, Watched] = {}
         self._by_watch: dict[int, tuple[Watched, int]] = {}
         self._dirty: set[Watched] = set()  # written to, and not looked at yet
+        self._timed: set[Watched] = set()  # those with a `look_at`
         self._capped_runs: set[int] = set()
         self._told: deque[Callable[[], None]] = deque()  # by the loop
         self._settling: dict[int, list[Watched]] = {}  # of runs that go on: ended, over their caps
@@ -159,7 +160,7 @@ class LogWatch:
         self._adopt(time.monotonic())
         self._read_events()
         now = time.monotonic()
-        due = {log for log in self._logs.values() if log.look_at is not None and log.look_at <= now}
+        due = {log for log in self._timed if log.look_at is not None and log.look_at <= now}
         pending = self._dirty | due
         self._dirty = set()
         for log in pending:
@@ -171,7 +172,7 @@ class LogWatch:
     def _when(self) -> float:
         if self._dirty:
             return time.monotonic() + STEP_SECONDS
-        next_at = min((log.look_at for log in self._logs.values() if log.look_at is not None), default=math.inf)
+        next_at = min((log.look_at for log in self._timed if log.look_at is not None), default=math.inf)
         since = min((young.since for young in list(self._young.values())), default=math.inf)
         return min(next_at, since + YOUNG_SECONDS)
 
@@ -240,9 +241,10 @@ class LogWatch:
                 self._dirty.add(log)
 
     def _look(self, log: Watched) -> None:
-        """Sizes together with the events that made them: what is written in between is looked at once more."""
+        """Sizes together with the events that made them: where both streams were written to, what is written in between
+        is looked at once more."""
         sizes = log.measured()
-        for _ in range(3 if log.watches else 0):
+        for _ in range(3 if log.wrote_both else 0):
             self._read_events()
             before, sizes = sizes, log.measured()
             if sizes == before:
@@ -256,6 +258,10 @@ class LogWatch:
         elif not was_watched and not log.is_fast:
             self._watch(log)
             log.look_at = None if log.watches else now + POLL_SECONDS
+        if log.look_at is None:
+            self._timed.discard(log)
+        else:
+            self._timed.add(log)
         for stream, end in log.due_drops():
             self._drop(log, stream, end)
 
@@ -296,6 +302,7 @@ class LogWatch:
             return
         self._read_events()
         self._dirty.discard(log)
+        self._timed.discard(log)
         self._leave(log)
         log.end(ended_at or time.time_ns() // 1000)
         if log.cap is not None:

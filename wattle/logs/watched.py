@@ -53,6 +53,11 @@ class Watched:
             self._groups = min(self._groups + 1, MOST_GROUPS)
             self._last = stream
 
+    @property
+    def wrote_both(self) -> bool:
+        """Whether both streams were written to since the last entry, as far as inotify told."""
+        return self._groups > 1
+
     def measured(self) -> tuple[int, int]:
         """The sizes now; of a file that is gone, what it was."""
         found = list(self.sizes)
