@@ -118,7 +118,8 @@ class Daemon:
             raise
 
     def _build(self, umask: int, open_files: tuple[int, int]) -> None:
-        from wattle.api.pump import Pump
+        from wattle.api.pump import MAX_CLIENTS, Pump, fitting
+        from wattle.api.streaming import Changes
 
         config = self._config
         launcher_dir = os.path.join(config.data_dir, "bin")
@@ -132,7 +133,7 @@ class Daemon:
         self._reader = Reader(database)
         queries = Queries(self._reader)
         definitions = Definitions(queries)
-        self._pump = Pump()
+        self._pump = Pump(max_clients=fitting(MAX_CLIENTS), changes=lambda: self._changes())
         places = Places(config.data_dir, launcher_dir)
         self._figures, self._log_bytes = Figures(), LogBytes(config.data_dir)
         self._sampler = Sampler(on_keep=self._keep_usage, on_sweep=self._swept)
@@ -163,6 +164,7 @@ class Daemon:
             "keeper": lambda: self._supervisor.link is not None,
         }
         self.reading = Reading(queries, definitions, config.data_dir, checks)
+        self._changes = Changes(self.reading)
         self.changing = Changing(self._supervisor, queries, definitions, context(config), on_down=self._when_down)
 
     def _open_writer(self, database: str) -> Writer:

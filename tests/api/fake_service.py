@@ -148,7 +148,9 @@ class FakeService:
     def last_event_id(self) -> int:
         return len(self.history)
 
-    def log_state(self, workflow: str, worker: str, *, attempt: int | None = None) -> LogState:
+    def log_state(
+        self, workflow: str, worker: str, *, attempt: int | None = None, uid: str | None = None
+    ) -> LogState:
         found = self.worker(workflow, worker)
         absent = LogState(None, 0, None, None, False, False, found.status, None)
         state = self.logs.get((workflow, worker), absent)

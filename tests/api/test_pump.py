@@ -22,8 +22,12 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 
 from wattle.api import sse
-from wattle.api.pump import Answer, Pump, Source
-from wattle.logs.follow import Attempt, End, Event, Follower, Gap, LogLineEvent, Truncated
+from wattle.api.pump import Pump
+from wattle.api.replies import Answer
+from wattle.api.sources import Source
+from wattle.api.streaming import LogStream
+from wattle.logs.follow import Follower
+from wattle.logs.said import Attempt, End, Event, Gap, LogLineEvent, Truncated
 from wattle.service.views import LogState
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -398,7 +402,7 @@ def test_slow_reader_holds_back_its_source_and_loses_nothing(make_server: MakeSe
 
         assert until(stands_still)
         [served] = server.pump._clients.values()
-        assert 0 < len(served.backlog) <= 1 << 20
+        assert 0 < served.backlog_bytes <= 1 << 20
         _, rest = read_head(client)
         wanted = (source.given + 100_000) * 16
         data = read_exactly(client, wanted, rest)[:wanted]
@@ -757,7 +761,7 @@ def test_log_is_streamed_and_gone_on_with_after_the_last_id(server: Server, tmp_
     err.write_text("oops\n")
     state = LogState("u1", 1, str(out), str(err), True, False, "running", None)
     position: str | None = None
-    server.make_source = lambda: Counted(Follower(lambda: state, position=position))
+    server.make_source = lambda: Counted(Follower(lambda _: state, position=position))
     first = b'data: {"type": "stdout", "content": "Gr\xc3\xbc\xc3\x9fe"}\nid: u1:8:0\n\n'
     with server.get("/stream") as client:
         _, rest = read_head(client)
@@ -772,11 +776,16 @@ def test_log_is_streamed_and_gone_on_with_after_the_last_id(server: Server, tmp_
     with server.get("/stream") as client:
         end = b'event: end\ndata: {"type": "end", "status": "completed", "exit_code": 0}\nid: u1:13:5\n\n'
         assert read_all(client).partition(b"\r\n\r\n")[2] == live + end
-    assert Follower(lambda: state, position="u1:13:5").finished
+    assert Follower(lambda _: state, position="u1:13:5").finished
 
 
-class Counted(sse.LogStream):
+class Counted(LogStream):
+    """Not shared."""
+
     closed = 0
+
+    def __init__(self, follower: Follower) -> None:
+        super().__init__(lambda _: follower, follower, None, "w/a")
 
     def close(self) -> None:
         self.closed += 1

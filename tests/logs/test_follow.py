@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.errors import Malformed
-from wattle.logs.follow import LOOK_SECONDS, Attempt, End, Event, Follower, Gap, LogLineEvent, Truncated
+from wattle.logs.follow import LOOK_SECONDS, Follower
+from wattle.logs.said import Attempt, End, Event, Gap, LogLineEvent, Truncated
 from wattle.service.views import LogState
 
 NOT_STARTED = LogState(None, 0, None, None, live=False, over=False, status="created", exit_code=None)
@@ -21,14 +22,21 @@ class Worker:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.before: list[LogState] = []
         self.state = NOT_STARTED
         self.looks = 0
 
-    def look(self) -> LogState:
+    def look(self, uid: str | None = None) -> LogState:
         self.looks += 1
+        states = [*self.before, self.state]
+        for state, following in zip(states, [*states[1:], None], strict=True):
+            if state.attempt_uid == uid is not None:
+                return replace(state, next_uid=following.attempt_uid if following else None)
         return self.state
 
     def start(self, number: int = 1) -> "Worker":
+        if self.state.attempt_uid is not None:
+            self.before.append(replace(self.state, live=False))
         out, err = str(self.directory / f"{number}.out"), str(self.directory / f"{number}.err")
         Path(out).write_bytes(b"")
         Path(err).write_bytes(b"")

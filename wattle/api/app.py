@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from wattle.api import errors, events, guard, health, incoming, logs, metrics, runs, schema, workers, workflows
+from wattle.api import errors, events, guard, health, incoming, logs, metrics, runs, schema, streams, workers, workflows
 from wattle.api.rooms import Rooms
 from wattle.metrics.sampler import Sampler
 
@@ -39,6 +39,6 @@ def create_app(
     app.register_blueprint(metrics.exposed)
     app.register_blueprint(workflows.blueprint, url_prefix="/api")
     app.register_blueprint(workflows.blueprint, url_prefix="/api/v1", name="workflows_v1")
-    for room in (workers, logs, metrics, runs, events, schema):
+    for room in (workers, logs, metrics, runs, events, streams, schema):
         app.register_blueprint(room.blueprint, url_prefix="/api")
     return app

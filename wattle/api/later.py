@@ -14,7 +14,10 @@ from flask import Response, current_app, request
 from wattle import errors
 from wattle.api import envelope
 from wattle.api.errors import headers_of, internal_error, status_of
-from wattle.api.pump import Answer, Headers, Pump, Source
+from wattle.api.handover import Headers
+from wattle.api.pump import Pump
+from wattle.api.replies import Answer
+from wattle.api.sources import Source
 from wattle.definition.problems import shown
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from werkzeug.wsgi import wrap_file
 from wattle.api import query
 from wattle.api.envelope import instant, success
 from wattle.api.rooms import rooms
-from wattle.api.workers import MOST_LINES
+from wattle.api.streams import MOST_LINES
 from wattle.errors import Malformed, NotFound
 from wattle.logs.excerpt import BOTH, DEFAULT_BYTES, MOST_BYTES, Ask, Excerpt, Timed, last_lines, read_excerpt
 from wattle.logs.holes import hole_end

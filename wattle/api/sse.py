@@ -5,10 +5,14 @@ Log lines have no name, so that an EventSource's `onmessage` gets them and nothi
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from wattle.logs.follow import Attempt, End, Event, Follower, Gap, LogLineEvent, Truncated
+from wattle.errors import WattleError
+from wattle.logs.said import Attempt, End, Event, Gap, LogLineEvent, Truncated
+
+logger = logging.getLogger(__name__)
 
 # `charset`: without it some clients (requests) read text/* as Latin-1.
 HEADERS = [
@@ -46,6 +50,8 @@ def encode(said: Event) -> bytes:
     match said:
         case LogLineEvent():
             line: dict[str, Any] = {"type": said.type, "content": said.content}
+            if said.worker is not None:
+                line["worker"] = said.worker
             if said.time is not None:
                 line["time"] = said.time
             if said.continued:
@@ -54,34 +60,33 @@ def encode(said: Event) -> bytes:
                 line["partial"] = True
             return event(line, id=said.id)
         case Attempt():
-            return event({"type": "attempt", "attempt": said.number, "uid": said.uid}, name="attempt", id=said.id)
+            data = {"type": "attempt", "attempt": said.number, "uid": said.uid, **_of(said)}
+            if said.run_id is not None:
+                data["run_id"] = said.run_id
+            return event(data, name="attempt", id=said.id)
         case Truncated():
-            data = {"type": "truncated", "stream": said.stream, "size_bytes": said.size_bytes}
+            data = {"type": "truncated", "stream": said.stream, "size_bytes": said.size_bytes, **_of(said)}
             return event(data, name="truncated", id=said.id)
         case Gap():
             data = {"type": "gap", "stream": said.stream, "reason": said.reason, "dropped_bytes": said.dropped_bytes}
-            return event(data, name="gap", id=said.id)
+            return event(data | _of(said), name="gap", id=said.id)
         case End():
             data = {"type": "end", "status": said.status, "exit_code": said.exit_code}
             return event(data, name="end", id=said.id)
 
 
-class LogStream:
-    """A watcher as the pump's source (`pump.Source`)."""
+def _of(said: Attempt | Truncated | Gap) -> dict[str, Any]:
+    return {} if said.worker is None else {"worker": said.worker}
 
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
 
-    @property
-    def more(self) -> bool:
-        return self._follower.more
+def failed(failure: Exception) -> bytes:
+    """Why a stream ends before its end."""
+    if isinstance(failure, WattleError):
+        return error(failure.code, failure.message)
+    logger.error("a stream ends: its source failed", exc_info=failure)
+    return error("INTERNAL_ERROR", "the stream failed; the log of the server says why")
 
-    @property
-    def done(self) -> bool:
-        return self._follower.done
 
-    def poll(self, now: float, notified: bool) -> bytes:
-        return b"".join(map(encode, self._follower.poll(now, notified)))
-
-    def close(self) -> None:
-        self._follower.close()
+def place(id: str | int) -> bytes:
+    """An id alone: where an EventSource comes back to, should it hear nothing before."""
+    return f"id: {id}\n\n".encode()

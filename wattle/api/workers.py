@@ -1,19 +1,16 @@
 """`/api/workers` (W-15 to W-24): one worker, and its log as it grows (logs.py has what can be read at once)."""
 
-from functools import partial
+from flask import Blueprint, Response
 
-from flask import Blueprint, Response, request
-
-from wattle.api import entities, incoming, query, sse
+from wattle.api import entities, incoming, query
 from wattle.api.envelope import success
-from wattle.api.later import streamed, when_done
+from wattle.api.later import when_done
 from wattle.api.rooms import rooms
+from wattle.api.streams import stream_of
 from wattle.logs.follow import Follower
 
 blueprint = Blueprint("workers", __name__)
 
-MOST_LINES = 100_000
-_STREAM_HEADERS = {**dict(sse.HEADERS), "Cache-Control": "no-cache, no-store"}
 _WORKER = "/workers/<name:workflow>/<name:worker>"
 
 
@@ -69,14 +66,10 @@ def delete_worker(workflow: str, worker: str) -> Response:
 @blueprint.get(f"{_WORKER}/logs/stream")
 def stream_logs(workflow: str, worker: str) -> Response:
     """Server-Sent Events; 204 where a worker that has ended has nothing to say after the id given."""
-    look = partial(rooms().reading.log_state, workflow, worker)
-    look()  # an unknown worker is a 404 and no stream
-    follower = Follower(
-        look,
-        position=request.headers.get("Last-Event-ID") or query.text("last_event_id"),
-        follow=query.flag("follow", True),
-        tail=query.optional_integer("tail", high=MOST_LINES),
+    log_state = rooms().reading.log_state
+    log_state(workflow, worker)  # an unknown worker is a 404 and no stream
+    return stream_of(
+        lambda options: Follower(lambda uid: log_state(workflow, worker, uid=uid), **options),
+        f"{workflow}/{worker}",
+        "worker",
     )
-    if follower.finished:
-        return Response(status=204)
-    return streamed(sse.LogStream(follower), _STREAM_HEADERS)

@@ -9,6 +9,7 @@ from wattle.api import entities, incoming, query
 from wattle.api.envelope import success
 from wattle.api.later import when_done
 from wattle.api.rooms import rooms
+from wattle.api.streams import stream_workflow
 
 blueprint = Blueprint("workflows", __name__)
 
@@ -55,6 +56,11 @@ def replace_workflow(name: str) -> Response:
 def delete_workflow(name: str) -> Response:
     future = rooms().changing.delete_workflow(name, force=query.flag("force"))
     return when_done(future, lambda _: (f"Workflow '{name}' deleted successfully", {}))
+
+
+@blueprint.get("/workflows/<name:name>/logs/stream")
+def stream_logs(name: str) -> Response:
+    return stream_workflow(name)
 
 
 @blueprint.post("/workflows/<name:name>/start")

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 IN_MODIFY = 0x2
+IN_ONESHOT = 0x80000000
 IN_Q_OVERFLOW = 0x4000
 IN_IGNORED = 0x8000
 _HEAD = struct.Struct("iIII")
@@ -15,7 +16,7 @@ _READ_BYTES = 256 * 1024
 
 
 @cache
-def _libc() -> Any:
+def libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -23,20 +24,20 @@ class Inotify:
     """OSError where there is none to be had. `fd` is readable when a watched file was written to. One thread."""
 
     def __init__(self) -> None:
-        self.fd: int = _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.fd: int = libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self.fd < 0:
             raise _error()
 
-    def watch(self, path: str) -> int:
+    def watch(self, path: str, mask: int = IN_MODIFY) -> int:
         """The number by which `read` tells of the file. OSError: it is not there, or there are too many watches."""
-        number: int = _libc().inotify_add_watch(self.fd, os.fsencode(path), IN_MODIFY)
+        number: int = libc().inotify_add_watch(self.fd, os.fsencode(path), ctypes.c_uint32(mask))
         if number < 0:
             raise _error()
         return number
 
     def unwatch(self, number: int) -> None:
         """A file that is gone has lost its watch already."""
-        _libc().inotify_rm_watch(self.fd, number)
+        libc().inotify_rm_watch(self.fd, number)
 
     def read(self) -> Iterator[tuple[int, int]]:
         """(watch, mask) of what happened, in order; equal ones that follow each other are one. Empty: nothing."""

@@ -14,6 +14,7 @@ from wattle.logs.files import LogFiles, attempt_files
 from wattle.logs.links import ensure_links
 from wattle.service.definitions import Definitions
 from wattle.service.instants import instant
+from wattle.service.merged import MergedLogs
 from wattle.service.views import (
     AttemptView,
     DagView,
@@ -42,6 +43,7 @@ class Reading:
         self._definitions = definitions
         self._data_dir = data_dir
         self._checks = dict(checks or {})
+        self.merged = MergedLogs(queries, definitions, data_dir)
 
     # --- workflows and workers
 
@@ -160,24 +162,28 @@ class Reading:
 
     # --- logs
 
-    def log_state(self, workflow: str, worker: str, *, attempt: int | None = None) -> LogState:
-        """Where the worker's newest attempt (or a named one) writes."""
+    def log_state(
+        self, workflow: str, worker: str, *, attempt: int | None = None, uid: str | None = None
+    ) -> LogState:
+        """Where the newest attempt writes, or that number of its run, or the one of that uid if it is known."""
         view = self._find(workflow, worker)
-        number = attempt or view.attempt
         over = view.phase == "ended" or (view.phase == "waiting" and not self._is_active(view))
-        row = self._attempt(view, number)
+        row = self._attempt_named(view, uid) if uid is not None else None
+        if row is None:
+            row = self._attempt(view, attempt) if attempt is not None else self._latest_attempt(view)
         if row is None:
             return LogState(None, 0, None, None, False, over and view.attempt == 0, view.status, view.exit_code)
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
         return LogState(
             attempt_uid=row.uuid,
-            attempt=number,
+            attempt=row.number,
             stdout=files.stdout,
             stderr=files.stderr,
             live=row.ended_at is None,
             over=over,
             status=view.status,
-            exit_code=row.exit_code,
+            exit_code=row.exit_code if row.run_id == view.run_id else view.exit_code,
+            next_uid=self._next_uid(view, row) if attempt is None else None,
             started_at=row.started_at,
             ended_at=row.ended_at,
         )
@@ -285,6 +291,26 @@ class Reading:
             return None
         rows = self._queries.attempts(view.run_id, view.position)
         return next((row for row in rows if row.number == number), None)
+
+    def _latest_attempt(self, view: WorkerView) -> AttemptRow | None:
+        return self._queries.latest_attempt(view.run_id, view.position) if view.run_id is not None else None
+
+    def _attempt_named(self, view: WorkerView, uid: str) -> AttemptRow | None:
+        """The worker's attempt of that uid, in whichever run."""
+        row = self._queries.attempt(uid)
+        if row is None or row.worker != view.name:
+            return None
+        run = self._queries.run(row.run_id)
+        return row if run is not None and run.workflow_name == view.workflow_name else None
+
+    def _next_uid(self, view: WorkerView, row: AttemptRow) -> str | None:
+        """The attempt after it: of its own run, else the first of the worker's newest run."""
+        if row.run_id == view.run_id and row.number >= view.attempt:
+            return None
+        rows = [each for each in self._queries.attempts(row.run_id, row.position) if each.number > row.number]
+        if not rows and view.run_id is not None and view.run_id > row.run_id:
+            rows = self._queries.attempts(view.run_id, view.position)
+        return rows[0].uuid if rows else None
 
     def _attempt_view(self, row: AttemptRow, has_logs: bool) -> AttemptView:
         usage = json.loads(row.metrics) if row.metrics else {}

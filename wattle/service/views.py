@@ -13,11 +13,13 @@ __all__ = [
     "EdgeView",
     "EventView",
     "LogState",
+    "LogsState",
     "RunView",
     "StartedView",
     "StopView",
     "WorkerView",
     "WorkflowView",
+    "WrittenLog",
 ]
 
 
@@ -161,7 +163,7 @@ class LogState:
     """Where a worker's newest (or a named) attempt writes, and whether more can come.
 
     `attempt` 0: it has not been started. `live`: its process may still write. `over`: the worker's part in
-    its run is over, so that no further attempt follows by itself.
+    its run is over, so that no further attempt follows by itself. `next_uid` is the attempt after this one.
     """
 
     attempt_uid: str | None
@@ -174,3 +176,31 @@ class LogState:
     exit_code: int | None
     started_at: int | None = None
     ended_at: int | None = None
+    next_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenLog:
+    """One attempt (`id` is the database's) and the files it writes."""
+
+    id: int
+    uid: str
+    worker: str
+    number: int
+    run_id: int
+    stdout: str
+    stderr: str
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogsState:
+    """Attempts of a run, or of a workflow's runs from `first_run` on (0: there is none), by id.
+
+    `over`: the run has ended, or no run of the workflow is active. `status` is that of the (latest) run.
+    """
+
+    first_run: int
+    attempts: tuple[WrittenLog, ...]
+    over: bool
+    status: str

@@ -132,6 +132,10 @@ _ATTEMPTS_OF_RUN = f"{_ATTEMPT} WHERE run_id = ? ORDER BY position, number"
 _ATTEMPTS_OF_WORKER = f"{_ATTEMPT} WHERE run_id = ? AND position = ? ORDER BY number"
 _LATEST_ATTEMPT = f"{_ATTEMPT} WHERE run_id = ? AND position = ? ORDER BY number DESC LIMIT 1"
 _ATTEMPT_BY_UUID = f"{_ATTEMPT} WHERE uuid = ?"
+_ATTEMPTS_SINCE = (
+    f"SELECT {_select(AttemptRow, 'a')} FROM run r JOIN attempt a ON a.run_id = r.id "
+    "WHERE r.workflow_id = :workflow AND r.id BETWEEN :first AND :last AND a.id > :after ORDER BY a.id LIMIT :limit"
+)
 # IN, not a join: SQLite would begin the join with every attempt there ever was.
 _LIVE_ATTEMPTS = (
     f"{_ATTEMPT} WHERE run_id IN (SELECT id FROM run WHERE ended_at IS NULL) AND ended_at IS NULL "
@@ -270,6 +274,22 @@ class Queries:
 
     def attempt(self, uuid: str) -> AttemptRow | None:
         return self._one(_attempt, _ATTEMPT_BY_UUID, (uuid,))
+
+    def attempts_since(
+        self, workflow_id: int, first_run: int, last_run: int, after: int, limit: int
+    ) -> list[AttemptRow]:
+        """The attempts of a workflow's runs from one to another that have an id greater than `after`, by id."""
+        values = {"workflow": workflow_id, "first": first_run, "last": last_run, "after": after, "limit": limit}
+        return self._all(_attempt, _ATTEMPTS_SINCE, values)
+
+    def attempts_among(self, ids: Sequence[int]) -> list[AttemptRow]:
+        """Those of these ids that are there, by id."""
+        found: list[AttemptRow] = []
+        for start in range(0, len(ids), 500):
+            query = models.Attempt.select(*models.columns(models.Attempt, AttemptRow))
+            query = query.where(models.Attempt.id.in_(list(ids[start : start + 500])))
+            found += self._all(_attempt, *models.sql(query))
+        return sorted(found, key=lambda row: row.id or 0)
 
     def latest_attempt(self, run_id: int, position: int) -> AttemptRow | None:
         return self._one(_attempt, _LATEST_ATTEMPT, (run_id, position))

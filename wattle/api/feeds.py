@@ -1,0 +1,194 @@
+"""What many clients want to hear: each feed reads a thing once, encodes it once, and gives it to all its members.
+
+A client joins a feed when its own source has told it everything up to where the feed stands; one that reads too slowly
+leaves it and is served by a source of its own again, from where it was: the file is what waits, not memory.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Collection, Hashable, Iterator
+from typing import NamedTuple
+
+from wattle.api.connection import Client
+from wattle.api.replies import closed, polled
+from wattle.api.sources import Shared
+from wattle.logs.hearing import Hearing
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 50  # so often at once …
+_A_SECOND = 100.0  # … and so often a second for long: a flood is taken in gulps
+_POLLS = 4  # at a time
+_LOOK_SECONDS = 15.0  # how old what is known of an attempt may get though nobody said that it changed
+
+File = tuple[int, int, int]  # descriptor, device and inode
+Give = Callable[[Client, bytes, str], None]
+
+
+class Feed:
+    """Its `members` have heard all that it has said. `trailing` are clients that are about to join."""
+
+    def __init__(self, source: Shared) -> None:
+        self.source = source
+        self.members: dict[Client, None] = {}
+        self.trailing: set[Client] = set()
+        self.changed = True
+        self.done = False
+        self.looked_at = 0.0
+        self.armed: set[File] = set()
+        self.is_polled = False
+        self._tokens, self._counted_at = float(_AT_ONCE), 0.0
+
+    def earliest(self, now: float) -> float:
+        """When it may be looked at again: at once, but for one that has been looked at very often."""
+        self._tokens = min(_AT_ONCE, self._tokens + (now - self._counted_at) * _A_SECOND)
+        self._counted_at = now
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return now
+        return now + 1 / _A_SECOND
+
+    def files(self) -> Iterator[tuple[int, File]]:
+        for fd in self.source.files():
+            with contextlib.suppress(OSError):
+                found = os.fstat(fd)
+                yield fd, (fd, found.st_dev, found.st_ino)
+
+
+class _Token(NamedTuple):
+    feed: Feed
+    file: File
+
+
+class Feeds:
+    """All feeds by their keys, and the one descriptor that says which of their files have grown. The pump's thread."""
+
+    def __init__(self, poll_seconds: float, *, use_inotify: bool = True) -> None:
+        self._poll_seconds = poll_seconds
+        self._feeds: dict[Hashable, Feed] = {}
+        self._due: dict[Feed, float] = {}
+        self.inotify: Hearing | None = None
+        if use_inotify:
+            try:
+                self.inotify = Hearing()
+            except OSError as error:
+                logger.warning("logs are polled, for inotify cannot be used: %s", error.strerror)
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def get(self, key: Hashable) -> Feed | None:
+        return self._feeds.get(key)
+
+    def open(self, source: Shared, now: float) -> Feed:
+        """A feed that goes on with this source. It is due: something may have come since its last poll."""
+        feed = self._feeds[source.key] = Feed(source)
+        feed.looked_at = now
+        self._due[feed] = now
+        return feed
+
+    def leave(self, feed: Feed, client: Client) -> set[Client]:
+        """It has gone. Gives those who were about to join, where it was the last member: they have no feed any more."""
+        feed.members.pop(client, None)
+        feed.trailing.discard(client)
+        if feed.members or feed.done:
+            return set()
+        self._end(feed)
+        return feed.trailing
+
+    @property
+    def next_at(self) -> float | None:
+        return min(self._due.values(), default=None)
+
+    def due(self, now: float) -> list[Feed]:
+        found = [feed for feed, at in self._due.items() if at <= now]
+        for feed in found:
+            del self._due[feed]
+        return found
+
+    def is_current(self, feed: Feed) -> bool:
+        return self._feeds.get(feed.source.key) is feed
+
+    def grown(self, now: float) -> None:
+        """The descriptor says that files have grown."""
+        if self.inotify is None:
+            return
+        for token in self.inotify.read():
+            assert isinstance(token, _Token)
+            feed, file = token
+            feed.armed.discard(file)
+            if feed not in self._due:
+                self._due[feed] = feed.earliest(now)
+
+    def changed(self, subjects: Collection[str] | None, now: float) -> None:
+        """The state of these has changed, None: of anything."""
+        for feed in self._feeds.values():
+            if subjects is None or feed.source.concerns(subjects):
+                feed.changed = True
+                self._due[feed] = min(now, self._due.get(feed, now))
+
+    def look_again(self, feed: Feed, now: float) -> None:
+        """Somebody passes by: nothing is believed for ever."""
+        if now - feed.looked_at >= _LOOK_SECONDS:
+            feed.changed = True
+            self._due.setdefault(feed, now)
+
+    def advance(self, feed: Feed, now: float, give: Give) -> None:
+        """Say what there is to say to all members; `give` gets the position before it. Then `done`, or it waits."""
+        changed, feed.changed = feed.changed, False
+        if changed:
+            feed.looked_at = now
+        self._arm(feed)  # before the poll: what comes after it is told
+        more = False
+        for _ in range(_POLLS):
+            before = feed.source.position
+            said, more, feed.done = polled(feed.source, now, changed)
+            changed = False
+            if said:
+                for client in list(feed.members):
+                    give(client, said, before)
+            if feed.done or not (more or self._arm(feed)):
+                break
+        if feed.done or not feed.members:
+            self._end(feed)
+        elif more:
+            self._due[feed] = now
+        elif feed.is_polled or feed.source.waits_for_files:
+            self._due[feed] = now + self._poll_seconds
+
+    def close(self) -> None:
+        for feed in list(self._feeds.values()):
+            self._end(feed)
+        if self.inotify is not None:
+            self.inotify.close()
+
+    def _arm(self, feed: Feed) -> bool:
+        """Have its files watched that are not; whether there were such."""
+        found = {file: fd for fd, file in feed.files()}
+        missing = found.keys() - feed.armed
+        for gone in feed.armed - found.keys():
+            self._forget(feed, gone)
+        feed.is_polled = False
+        news = False
+        for file in missing:
+            if self.inotify is not None and self.inotify.watch(found[file], _Token(feed, file)):
+                feed.armed.add(file)
+                news = True
+            else:
+                feed.is_polled = True
+        return news
+
+    def _forget(self, feed: Feed, file: File) -> None:
+        feed.armed.discard(file)
+        if self.inotify is not None:
+            self.inotify.forget(_Token(feed, file))
+
+    def _end(self, feed: Feed) -> None:
+        if not self.is_current(feed):
+            return
+        del self._feeds[feed.source.key]
+        self._due.pop(feed, None)
+        for file in list(feed.armed):
+            self._forget(feed, file)
+        closed(feed.source)
