@@ -21,7 +21,9 @@ from benchmarks.supervision import Supervision
 
 SHAPES = ["chain-1000", "fan-out-1000", "layers-10x100", "layers-100x100"]
 QUICK_SHAPES = SHAPES[:3]
-PARTS = ["idle", "shapes", "scale", "capture", "create", "latency", "supervision", "metrics", "logs", "version"]
+PARTS = [
+    "idle", "shapes", "scale", "capture", "create", "latency", "supervision", "metrics", "logs", "streams", "version",
+]  # fmt: skip
 PROGRAMS = ["/bin/true", "/bin/echo"]
 
 
@@ -138,6 +140,9 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
         # Last: the files it replaces slow down whoever makes files in the next minutes.
         result.lines.append(report.recapture_line(bench.recapture(shapes.parse("fan-out-1000"), 2, rounds)))
 
+    def stream(clients: int) -> None:
+        result.lines.extend(bench.streams(clients, 5.0 if quick else 20.0))
+
     @functools.cache
     def supervision() -> Supervision:
         return Supervision(bench.directory, bench.served)
@@ -163,6 +168,10 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
             ("50 services", lambda: result.lines.extend(supervision().many(50, rounds))),
             ("200 sleepers", lambda: result.lines.extend(supervision().sleepers(200))),
             ("cycles", lambda: result.lines.extend(supervision().cycles(1000 if quick else 10_000))),
+        ],
+        "streams": [
+            (f"{clients:,} watching", functools.partial(stream, clients))
+            for clients in ([1, 200] if quick else [1, 1000])
         ],
         "metrics": [("process trees", lambda: result.lines.extend(bench.metrics()))],
         "logs": [("logs", lambda: result.lines.extend(bench.logs(rounds)))],

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import peers, report, shapes, sweeps, writers
+from benchmarks import peers, report, shapes, sweeps, watching, writers
 from benchmarks.process import Memory
 from benchmarks.report import Case, Line
 from benchmarks.served import Served
@@ -225,6 +225,11 @@ class Bench:
             self._check_time()
             lines += report.writing_lines(writers.measure(program, self.directory, writing, rounds))
         return lines
+
+    def streams(self, clients: int, seconds: float) -> list[Line]:
+        """One busy log and so many who follow it."""
+        self._check_time()
+        return report.watched_lines(watching.watched(self.served, clients, seconds))
 
     def version(self) -> list[Line]:
         """The command line's start, as installed."""

@@ -3,12 +3,14 @@
 The targets are what Wattle promised before it was measured. They are never moved.
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.served import Timing
+from benchmarks.watching import Watched
 from benchmarks.writers import Writing
 
 CHAIN_TARGET = 1.7
@@ -170,6 +172,36 @@ def writing_lines(writing: Writing) -> list[Line]:
         return [Line(what, shown), Line("the watch meanwhile", used, target, cpu <= CAPPED_CPU_TARGET_SECONDS)]
     target = f"≤ {WATCHED_TARGET:.2f}"
     return [Line(what, shown, target, ratio <= WATCHED_TARGET), Line("the watch meanwhile", used)]
+
+
+def watched_lines(found: Watched) -> list[Line]:
+    """Targets are those of 1,000 watchers, and of one."""
+    many = f"{found.clients:,} watchers of one log at 20 lines/s"
+    middle, slow = percentile(found.delivery, 0.5), percentile(found.delivery, 0.99)
+    limit, slow_limit = (0.015, math.inf) if found.clients > 1 else (0.001, 0.010)
+    target = f"≤ {limit * 1e3:.0f} ms" + (f", {slow_limit * 1e3:.0f} ms" if slow_limit < math.inf else "")
+    whole = found.heard == found.expected
+    lines = [
+        Line(f"{many}: lines heard", f"{found.heard:,} of {found.expected:,}", "all", whole),
+        Line(
+            f"{many}: print to client, p50, p99",
+            f"{middle * 1e3:.1f} ms, {slow * 1e3:.1f} ms",
+            target,
+            middle <= limit and slow <= slow_limit,
+        ),
+    ]
+    if found.clients == 1:
+        return lines
+    api = percentile(found.api, 0.99)
+    return [
+        *lines,
+        Line(f"{many}: API p50, p99", f"{percentile(found.api, 0.5) * 1e3:.1f} ms, {api * 1e3:.1f} ms", "≤ 25 ms",
+             api <= 0.025),
+        Line(f"{many}: daemon", f"{found.cpu:.0%} of a core", "≤ 25 %", found.cpu <= 0.25),
+        Line(f"{many}: daemon's RSS", f"{found.rss_bytes / 1e6:.0f} MB, {found.bytes_each / 1e3:.1f} kB for each",
+             "≤ 120 MB", found.rss_bytes <= 120e6),
+        Line(f"{many}: load, and the clients' own CPU", f"{found.load:.1f}, {found.client_cpu:.0%} of a core"),
+    ]  # fmt: skip
 
 
 def cases_table(cases: Sequence[Case], peers: Sequence[str]) -> str:

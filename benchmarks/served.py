@@ -69,6 +69,10 @@ class Served:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def port(self) -> int:
+        return self._port
+
     def _wait_for_port(self) -> int:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and self._process.poll() is None:

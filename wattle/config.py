@@ -70,6 +70,8 @@ class Config:
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     max_processes: int = 256
+    max_streams: int = 4096  # that wait at a time
+    max_streams_per_address: int | None = None  # None: as many as in all
     ballast_bytes: int = 1024 * 1024
     insecure: bool = False
     lang: str = "en"
@@ -241,6 +243,8 @@ SETTINGS = (
     Setting("allow_hosts", "--allow-host", "WATTLE_ALLOW_HOSTS", _texts),
     Setting("allow_origins", "--allow-origin", "WATTLE_ALLOW_ORIGINS", _texts),
     Setting("max_processes", "--max-processes", "WATTLE_MAX_PROCESSES", _count),
+    Setting("max_streams", "--max-streams", "WATTLE_MAX_STREAMS", _count),
+    Setting("max_streams_per_address", "--max-streams-per-address", "WATTLE_MAX_STREAMS_PER_ADDRESS", _count),
     Setting("ballast_bytes", "--ballast-bytes", "WATTLE_BALLAST_BYTES", _bytes),
     Setting("insecure", "--insecure", "WATTLE_INSECURE", _switch),
     Setting("lang", "--lang", "WATTLE_LANG", _language),

@@ -118,7 +118,7 @@ class Daemon:
             raise
 
     def _build(self, umask: int, open_files: tuple[int, int]) -> None:
-        from wattle.api.pump import MAX_CLIENTS, Pump, fitting
+        from wattle.api.pump import Pump, fitting
         from wattle.api.streaming import Changes
 
         config = self._config
@@ -133,7 +133,14 @@ class Daemon:
         self._reader = Reader(database)
         queries = Queries(self._reader)
         definitions = Definitions(queries)
-        self._pump = Pump(max_clients=fitting(MAX_CLIENTS), changes=lambda: self._changes())
+        streams = fitting(config.max_streams)
+        if streams < config.max_streams:
+            logger.warning("%d streams at a time: the limit of open files allows no more", streams)
+        self._pump = Pump(
+            max_clients=streams,
+            max_clients_per_address=config.max_streams_per_address,
+            changes=lambda: self._changes(),
+        )
         places = Places(config.data_dir, launcher_dir)
         self._figures, self._log_bytes = Figures(), LogBytes(config.data_dir)
         self._sampler = Sampler(on_keep=self._keep_usage, on_sweep=self._swept)

@@ -31,6 +31,8 @@ PATIENCE_SECONDS = 30.0
 @setting("--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Host name to answer to; repeatable.")
 @setting("--allow-origin", "allow_origins", multiple=True, metavar="URL", help="Origin that may call; repeatable.")
 @setting("--max-processes", "max_processes", metavar="N", help="Processes at a time, in all [256].")
+@setting("--max-streams", "max_streams", metavar="N", help="Streams at a time, in all [4096].")
+@setting("--max-streams-per-address", "max_streams_per_address", metavar="N", help="Streams of one address [all].")
 @setting("--ballast-bytes", "ballast_bytes", metavar="N", help="Kept for the moment when the disk is full [1 MiB].")
 @setting("--keep-runs", "keep_runs", metavar="N", help="Runs of a workflow to keep at least [200].")
 @setting("--keep-days", "keep_days", metavar="N", help="Days to keep runs at least [90].")
