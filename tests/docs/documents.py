@@ -35,6 +35,7 @@ _TEXTS = (
     (re.compile(r"\bpid \d+"), "pid <n>"),
     (re.compile(r'python="[^"]*"'), 'python="<version>"'),
     (re.compile(r"/logs/\d+/"), "/logs/<run>/"),
+    (re.compile(r"^id: \d+\.\d+(,\d+:\d+:\d+)*$", re.MULTILINE), "id: <of many workers>"),
     (re.compile(r"/logs/unstarted/\d+\."), "/logs/unstarted/<workflow>."),
 )
 _SCREEN = (

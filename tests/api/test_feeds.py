@@ -1,0 +1,273 @@
+"""One log and many who watch it, through a real Waitress, the pump and inotify (L9, L10, F45, F46; A21, A22)."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from api.test_pump import MakeServer, Server, make_server, open_descriptors, until
+
+from wattle.api.streaming import LogStream
+from wattle.logs.follow import Follower
+from wattle.logs.inotify import Inotify
+from wattle.service.views import LogState
+
+__all__ = ["make_server"]
+
+
+class Log:
+    """A worker's log that the test writes, and every source that has been made for it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.out, self.err = directory / "0.1.out", directory / "0.1.err"
+        self.out.touch()
+        self.err.touch()
+        self.state = LogState("u1", 1, str(self.out), str(self.err), True, False, "running", None)
+        self.sources: list[Counting] = []
+
+    def write(self, data: bytes) -> None:
+        with open(self.out, "ab") as file:
+            file.write(data)
+
+    def end(self) -> None:
+        self.state = replace(self.state, live=False, over=True, status="completed", exit_code=0)
+
+    def source(self, position: str = "") -> "Counting":
+        return Counting(self, self._open(position))
+
+    def _open(self, position: str) -> Follower:
+        return Follower(lambda _: self.state, position=position)
+
+
+class Counting(LogStream):
+    closed = 0
+
+    def __init__(self, log: Log, follower: Follower) -> None:
+        super().__init__(log._open, follower, ("worker", "w/a"), "w/a")
+        self.log, self.polls = log, 0
+        log.sources.append(self)
+
+    def at(self, position: str) -> "Counting":
+        return self.log.source(position)
+
+    def poll(self, now: float, notified: bool) -> bytes:
+        self.polls += 1
+        return super().poll(now, notified)
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path)
+
+
+def serve(make_server: MakeServer, log: Log, **options: object) -> Server:
+    server = make_server(**{"poll_seconds": 60.0, **options})
+    server.make_source = log.source
+    return server
+
+
+class Reader:
+    """A client; `text` is what the lines it heard say together, `last_id` that of the last one that came whole."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self.client = client
+        self.data = bytearray()
+
+    def hears(self, enough: Callable[["Reader"], bool], seconds: float = 20.0) -> bool:
+        self.client.settimeout(seconds)
+        while not enough(self):
+            try:
+                more = self.client.recv(1 << 20)
+            except (TimeoutError, ConnectionError):
+                return False
+            if not more:
+                return enough(self)
+            self.data += more
+        return True
+
+    @property
+    def blocks(self) -> list[bytes]:
+        return bytes(self.data).partition(b"\r\n\r\n")[2].split(b"\n\n")[:-1]
+
+    @property
+    def text(self) -> str:
+        lines = [block[6:].partition(b"\n")[0] for block in self.blocks if block.startswith(b"data: ")]
+        return "".join(json.loads(line)["content"] + "\n" for line in lines)
+
+    @property
+    def last_id(self) -> str:
+        return [block.rpartition(b"id: ")[2].decode() for block in self.blocks if b"id: " in block][-1]
+
+
+def came(end: bytes) -> Callable[[Reader], bool]:
+    """Cheap, for much text."""
+    return lambda reader: end in reader.data[-2500:]
+
+
+def says(text: str) -> Callable[[Reader], bool]:
+    return lambda reader: reader.text == text
+
+
+def joined(server: Server, log: Log, clients: int) -> bool:
+    """All have caught up: a single source is left for them."""
+    return until(
+        lambda: server.pump.clients == clients and sum(not source.closed for source in log.sources) == 1, 30.0
+    )
+
+
+def test_two_hundred_and_fifty_clients_are_given_what_was_read_once(make_server: MakeServer, log: Log) -> None:
+    server = serve(make_server, log)
+    log.write(b"before\n")
+    with ExitStack() as stack:
+        readers = [Reader(stack.enter_context(server.get("/stream"))) for _ in range(250)]
+        assert joined(server, log, 250)
+        [shared] = [source for source in log.sources if not source.closed]
+        polls, lines, descriptors = shared.polls, "", open_descriptors()
+        for number in range(20):
+            log.write(b"line %d\n" % number)
+            lines += f"line {number}\n"
+            assert all(reader.hears(says("before\n" + lines)) for reader in readers)
+        assert shared.polls - polls <= 60  # and no other has been polled: there is none
+        assert len(log.sources) == 250 and open_descriptors() == descriptors
+        log.end()
+        server.pump.notify()
+        assert all(reader.hears(lambda r: b"event: end\n" in r.data) for reader in readers)
+
+
+@pytest.mark.parametrize("options, is_heard", [({}, True), ({"use_inotify": False}, False)])
+def test_growth_is_heard_of_and_not_looked_for(
+    make_server: MakeServer, log: Log, options: dict[str, object], is_heard: bool
+) -> None:
+    """With an hour between two looks. The second case is the control: without inotify nobody tells."""
+    server = serve(make_server, log, poll_seconds=3600.0, **options)
+    with server.get("/stream") as client:
+        assert joined(server, log, 1)
+        log.write(b"hello\n")
+        assert Reader(client).hears(says("hello\n"), 10.0 if is_heard else 0.5) is is_heard
+
+
+def test_where_inotify_does_not_work_files_are_polled(make_server: MakeServer, log: Log) -> None:
+    server = serve(make_server, log, poll_seconds=0.02, use_inotify=False)
+    with ExitStack() as stack:
+        readers = [Reader(stack.enter_context(server.get("/stream"))) for _ in range(20)]
+        assert joined(server, log, 20)
+        log.write(b"hello\n")
+        assert all(reader.hears(says("hello\n")) for reader in readers)
+
+
+def test_silent_streams_wake_nobody_up(make_server: MakeServer, log: Log) -> None:
+    """L9. A line is the positive control."""
+    server = serve(make_server, log)
+    with ExitStack() as stack:
+        readers = [Reader(stack.enter_context(server.get("/stream"))) for _ in range(20)]
+        assert joined(server, log, 20)
+        thread = server.pump._thread
+        assert thread is not None
+        status = Path(f"/proc/self/task/{thread.native_id}/status")
+
+        def wakes() -> int:
+            return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+        assert until(lambda: (before := wakes(), time.sleep(0.3))[0] == wakes() == before)
+        before = wakes()
+        time.sleep(1.5)  # what is measured is that in this time nothing happens
+        assert wakes() == before
+        log.write(b"x\n")
+        assert all(reader.hears(says("x\n")) for reader in readers)
+        assert wakes() > before
+
+
+def test_slow_client_leaves_the_others_and_later_hears_the_rest_from_the_file(
+    make_server: MakeServer, log: Log
+) -> None:
+    """L10, F45: what waits for it in memory is bounded."""
+    server = serve(make_server, log, max_backlog_bytes=256 * 1024)
+    with server.get("/stream", receive_buffer_bytes=4096) as slow, server.get("/stream") as quick:
+        reader, late = Reader(quick), Reader(slow)
+        assert joined(server, log, 2)
+        text, number = "", 0
+        while len(text) < 6_000_000:
+            piece = "".join(f"{number + i} {'x' * 1000}\n" for i in range(500))
+            number += 500
+            log.write(piece.encode())
+            text += piece
+            assert reader.hears(came(b'"%d xxx' % (number - 1)), 30.0)
+            assert all(client.backlog_bytes < 1 << 20 for client in list(server.pump._clients.values()))
+        assert reader.text == text
+        assert len(log.sources) > 2  # it has one of its own again
+        assert late.hears(came(b'"%d xxx' % (number - 1)), 60.0) and late.text == text
+        log.write(b"both\n")
+        assert reader.hears(came(b'"both"')) and late.hears(came(b'"both"'))
+        assert joined(server, log, 2)
+
+
+def test_client_that_takes_nothing_is_cut_and_goes_on_by_its_last_id(make_server: MakeServer, log: Log) -> None:
+    """L10, F45"""
+    server = serve(make_server, log, max_backlog_bytes=256 * 1024, heartbeat_seconds=0.3, stall_seconds=0.5)
+    text = "".join(f"{number} {'x' * 1000}\n" for number in range(12_000))
+    with server.get("/stream", receive_buffer_bytes=4096) as client, server.get("/stream") as other:
+        assert until(lambda: server.pump.clients == 2)
+        log.write(text.encode())
+        healthy = Reader(other)
+        assert healthy.hears(came(b'"11999 xxx'), 60.0) and healthy.text == text
+        assert until(lambda: server.pump.clients == 1)
+        cut = Reader(client)
+        cut.hears(lambda _: False)
+        assert 0 < len(cut.text) < len(text)
+        position = cut.last_id
+        server.make_source = lambda: log.source(position)
+        with server.get("/stream") as again:
+            rest = Reader(again)
+            assert rest.hears(came(b'"11999 xxx'), 30.0)
+            assert cut.text + rest.text == text
+
+
+def test_an_attempt_that_ends_and_one_that_follows_are_heard_by_members(make_server: MakeServer, log: Log) -> None:
+    server = serve(make_server, log)
+    with server.get("/stream") as client:
+        reader = Reader(client)
+        assert joined(server, log, 1)
+        log.write(b"partial")
+        first = replace(log.state, live=False, next_uid="u2")
+        log.out = log.out.with_name("0.2.out")
+        log.out.touch()
+        second = replace(log.state, attempt_uid="u2", attempt=2, stdout=str(log.out))
+        states = {"u1": first, "u2": second, None: second}
+        log.sources[0]._watcher._look = states.__getitem__  # type: ignore[assignment]
+        server.pump.notify()
+        assert reader.hears(lambda r: b"event: attempt\n" in r.data)
+        log.write(b"again\n")
+        assert reader.hears(lambda r: b'"again"' in r.data)
+        assert b'"partial", "partial": true' in reader.data
+
+
+def test_a_watch_is_good_for_one_event(tmp_path: Path) -> None:
+    """So a writer pays for one write at most until somebody wants to read again."""
+    path = tmp_path / "log"
+    inotify = Inotify()
+    try:
+        with open(path, "ab", buffering=0) as file:
+            assert inotify.watch(file.fileno(), "a") and inotify.watch(file.fileno(), "b")
+            assert inotify.read() == set()
+            file.write(b"1")
+            assert inotify.read() == {"a", "b"}
+            file.write(b"2")
+            assert inotify.read() == set()
+            assert inotify.watch(file.fileno(), "a")
+            path.unlink()  # it has no name any more, and is watched all the same
+            file.write(b"3")
+            assert inotify.read() == {"a"}
+            assert inotify.watch(file.fileno(), "b")
+            inotify.forget("b")
+            file.write(b"4")
+            assert inotify.read() == set()
+    finally:
+        inotify.close()
