@@ -109,7 +109,7 @@ class Reader:
 
 def came(end: bytes) -> Callable[[Reader], bool]:
     """Cheap, for much text."""
-    return lambda reader: end in reader.data[-2500:]
+    return lambda reader: end in reader.data[-2500:] and reader.data.endswith(b"\n\n")
 
 
 def says(text: str) -> Callable[[Reader], bool]:

@@ -384,12 +384,14 @@ class Pump:
         if client.phase == LOST:
             self._drop(client)
             return
-        if not client.source_done and client.backlog_bytes < self._high_water:
+        has_room = client.backlog_bytes < self._high_water
+        if not client.source_done and has_room:
             client.poll(now)
             if client.shares and not client.more and not client.source_done:
                 self._settle(client, cast(Shared, client.source), now)
         self._write(client, now)
-        if client.more and client.phase == SERVED and client.backlog_bytes < self._high_water:
+        wants_more = client.more or (client.source is not None and client.shares and not has_room)
+        if wants_more and client.phase == SERVED and client.backlog_bytes < self._high_water:
             self._busy.add(client)
 
     def _write(self, client: Client, now: float) -> None:

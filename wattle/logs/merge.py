@@ -191,6 +191,8 @@ class Merged:
         if not self._has_begun and state.first_run:
             self._resume(state, found)
         self._to_come = [attempt for attempt in state.attempts if attempt.id > self._high]
+        if self._has_begun and not self._to_come:
+            self._tail = None  # what comes now is new
         return state
 
     def _resume(self, state: State, found: Mapping[int, Written]) -> None:
@@ -210,6 +212,8 @@ class Merged:
                 opened.output.start_at_tail(self._tail)
             what = (attempt.number, attempt.uid, self._id(), attempt.worker, attempt.run_id)
             events.append(Attempt(*what))
+            if not self._to_come:
+                self._state, self.more = None, True  # there may be more than a look tells at once
             if len(events) >= BATCH_LINES:
                 return
 
