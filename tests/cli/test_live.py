@@ -155,3 +155,15 @@ def test_top_sorts_by_a_key_and_gives_the_terminal_back(shell, terminal):
     assert screen.settings[3] & termios.ECHO and screen.cursor_is_shown
     once = shell.run("top", "--once", "--sort", "name")
     assert [line.split()[2] for line in once.stdout.splitlines()[2:]] == ["load/alone", "load/busy", "load/parent"]
+
+
+def test_ctrl_c_ends_top_with_130_and_gives_the_terminal_back(shell, terminal):
+    workers = [{"name": "w", "command": "sleep 600"}]
+    shell.write("load.json", {"name": "load", "workers": workers})
+    assert shell.run("run", "--detach", "load.json").returncode == 0
+    screen = terminal("top", columns=40, lines=10)
+    screen.shows("1 running", "load/w")
+    assert max(map(len, screen.lines)) <= 40
+    screen.types("\x03")
+    assert screen.ends() == 130
+    assert screen.settings == screen.before and screen.cursor_is_shown
