@@ -67,6 +67,9 @@ class LazyGroup(click.Group):
         from wattle.cli.examples import epilog_of
 
         command.epilog = epilog_of(cmd_name)
+        for param in command.params:
+            if isinstance(param, click.Argument) and (param.metavar or "").startswith("FILE"):
+                param.type = click.Path(allow_dash=True)  # shells complete it as such
         for name, inner in getattr(command, "commands", {}).items():
             inner.epilog = epilog_of(f"{cmd_name} {name}")
         return command

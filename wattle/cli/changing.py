@@ -14,7 +14,7 @@ from wattle.client import Client, Started
 
 
 @click.command("create")
-@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
+@click.argument("file", metavar="FILE")
 @shared_options
 @pass_session
 def create_verb(session: Session, file: str) -> None:

@@ -32,7 +32,7 @@ MOST_FAILURES = 3  # calls in a row to a server that accepts them and then fails
 
 
 @click.command("run")
-@click.argument("file", metavar="FILE", type=click.Path(allow_dash=True))
+@click.argument("file", metavar="FILE")
 @click.option("-d", "--detach", is_flag=True, help="Start it in the background and come back at once.")
 @click.option("--follow-logs", "follow_logs", is_flag=True, help="Show what the workers print, not a table.")
 @click.option("--only", multiple=True, metavar="WORKER", help="Run this worker alone; may be given often.")
