@@ -91,4 +91,4 @@ def test_the_number_of_lines_is_asked_for(shell, serving):
 def test_a_worker_that_is_not_there_is_refused(shell, server):
     done = shell.run("logs", "w/none", "-f", "--server", server)
     assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr == "wattle: Worker 'w/none' does not exist\n"
+    assert done.stderr == "wattle: Worker 'w/none' does not exist. `wattle status w` names all\n"

@@ -33,7 +33,7 @@ def _hint(word: str, names: list[str], where: str, prefix: str = "") -> str:
     if not names:
         return ""
     folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(word.casefold(), folded, 1)
+    close = difflib.get_close_matches(word.casefold(), folded, 1, 0.65)
     return f"did you mean '{prefix}{folded[close[0]]}'? {where}" if close else where
 
 
