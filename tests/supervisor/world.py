@@ -73,7 +73,8 @@ class FakeKeeper:
                 if frame["uid"] in self.live:
                     self.stops.append(frame["uid"])
                 else:
-                    self.queued.pop(frame["uid"], None)
+                    if self.queued.pop(frame["uid"], None):
+                        del self.orders[frame["uid"]]
                     self.reports.append({"type": "gone", "uid": frame["uid"], "request": 0})
             case "adopt":
                 self.adopted += frame["workers"]

@@ -277,7 +277,7 @@ class Commands:
         run, live = found
         self._refuse_params(run, alone)
         started = StartedView(name, run.id)
-        if live.is_live or live.state is State.SETTLING:
+        if live.is_live or live.state in (State.SETTLING, State.QUEUED):
             live.waiters.append(lambda _: done(started))
             self._ledger.urgent = True
             self._runs.apply(run, live, Event.RESTART, reason_code="restarted", reason="restarted by a user")

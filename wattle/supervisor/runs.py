@@ -239,6 +239,8 @@ class Runs:
             self._observer.settled(live.row)
         match action:
             case Action.ORDER:
+                if before is State.RESTARTING and live.row is None and live.record is None:
+                    live.attempt -= 1  # its order was taken back: that attempt never was
                 self._gone(live)
                 self.begin_attempt(run, live)
             case Action.WITHDRAW:
