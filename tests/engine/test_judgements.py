@@ -83,11 +83,11 @@ def test_a_delay_is_bounded_and_the_same_again_after_a_crash(
 
 
 def test_jitter_spreads_the_retries_of_many() -> None:
-    """R3: 100 workers that fail together are not tried again together."""
-    retry = Retry(limit=1, delay_seconds=10, jitter=0.5)
+    """R3: 100 workers that fail together are not tried again together: no second has more than 15 of them."""
+    retry = Retry(limit=1, delay_seconds=20, jitter=0.5)
     delays = sorted((retry_at(retry, 1, 0, f"uid-{i}") or 0) // 1_000_000 for i in range(100))
-    assert delays[0] >= 5 and delays[-1] <= 15
-    assert max(delays.count(second) for second in set(delays)) <= 25
+    assert delays[0] >= 10 and delays[-1] <= 30
+    assert max(delays.count(second) for second in set(delays)) <= 15
 
 
 def test_an_attempts_uid_is_a_uuid7_that_a_recovered_daemon_finds_again() -> None:

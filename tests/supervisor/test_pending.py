@@ -14,7 +14,7 @@ def test_a_restart_of_a_queued_worker_takes_its_order_back_and_gives_it_again(tm
     world.play("run; restart a; restart a")
     assert [answer.result(0).run_id for answer in world.answers] == [1, 1]
     assert len(world.keeper.queued) == 1
-    world.play("start a; exit a 1; start a; exit a 0; start b; exit b 0")
+    world.play("start a; exit a 1; wait 1; start a; exit a 0; start b; exit b 0")
     assert world.keeper.spawned == [("a", 1), ("a", 2), ("b", 1)]
     assert world.status() == "completed"
 
@@ -61,3 +61,16 @@ def test_a_stop_of_a_queued_worker_is_answered_at_once_and_it_never_starts(tmp_p
     assert world.answers[-1].done()
     assert world.keeper.queued == {}
     assert world.statuses() == {"a": "cancelled", "b": "cancelled"}
+
+
+@pytest.mark.parametrize("history", ["run; start a; stop; restart a", "run; start a; stop; restart b"])
+def test_nothing_is_restarted_in_a_run_that_is_being_stopped(tmp_path: Path, history: str) -> None:
+    """Else the stop would be answered when somebody stops the next attempt, if ever."""
+    world = World(tmp_path, "a -> b").play(history)
+    with pytest.raises(Conflict, match="is being stopped") as refused:
+        world.answers[-1].result(0)
+    assert refused.value.code == "WORKFLOW_STOPPING"
+    world.play("exit a -15")
+    assert world.answers[0].done()
+    assert world.status() == "cancelled"
+    assert world.keeper.spawned == [("a", 1)]

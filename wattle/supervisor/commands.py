@@ -258,6 +258,7 @@ class Commands:
         self._refuse_params(run, alone)
         if live.is_live or live.state is State.SETTLING:
             raise Conflict("WORKER_ALREADY_RUNNING", f"Worker '{name}/{worker}' is already running")
+        _refuse_ending(run)
         self._begin(run, live, Event.START, force)
         return StartedView(name, run.id)
 
@@ -276,6 +277,7 @@ class Commands:
             return
         run, live = found
         self._refuse_params(run, alone)
+        _refuse_ending(run)
         started = StartedView(name, run.id)
         if live.is_live or live.state in (State.SETTLING, State.QUEUED):
             live.waiters.append(lambda _: done(started))
@@ -302,8 +304,6 @@ class Commands:
 
     def _begin(self, run: LiveRun, live: LiveWorker, event: Event, force: bool) -> None:
         subject = run.subject(live)
-        if run.is_cancelled or run.timed_out:
-            raise Conflict("WORKFLOW_STOPPING", f"Workflow '{run.row.workflow_name}' is being stopped")
         if live.state in FREE and not force:
             waits = run.plan.why(live.name) if live.state is State.WAITING else "it is queued"
             raise Conflict("WORKER_QUEUED", f"Worker '{subject}' will start by itself: {waits}; force it to start now")
@@ -474,6 +474,12 @@ class Commands:
             self._ledger.event(at, subject, event, None, {"digest": version.digest})
 
         self._commit(write)
+
+
+def _refuse_ending(run: LiveRun) -> None:
+    """What is begun in a run that is being ended would keep it from its end, and who waits for that from an answer."""
+    if run.is_cancelled or run.timed_out:
+        raise Conflict("WORKFLOW_STOPPING", f"Workflow '{run.row.workflow_name}' is being stopped")
 
 
 def _nothing() -> None:
