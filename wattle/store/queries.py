@@ -149,6 +149,7 @@ _EVENTS_OF_WORKFLOW = (
     "AND (subject = :name OR substr(subject, 1, :length) = :prefix) ORDER BY id LIMIT :limit"
 )
 _CAPTURE = f"SELECT {_select(CaptureRow, 'c')} FROM capture c WHERE path = ?"
+_NEWEST_AT = "SELECT at FROM event WHERE run_id = ? AND subject = ? AND kind = ? ORDER BY id DESC LIMIT 1"
 _LAST_EVENT = "SELECT coalesce(max(id), 0) FROM event"
 
 
@@ -309,6 +310,10 @@ class Queries:
         return self._all(
             _event, _EVENTS_OF_WORKFLOW, {**values, "name": workflow, "prefix": prefix, "length": len(prefix)}
         )
+
+    def newest_at(self, run_id: int, subject: str, kind: str) -> int | None:
+        """When that last happened to the subject in the run, in microseconds. Quick where it is not long ago."""
+        return self._one(lambda values: int(values[0]), _NEWEST_AT, (run_id, subject, kind))
 
     def last_event_id(self) -> int:
         """0 where there is none."""

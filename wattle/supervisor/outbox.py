@@ -38,8 +38,10 @@ class Outbox:
         else:
             self.send({"type": "withdraw", "uids": [uid], "request": 0})
 
-    def stop(self, uid: str) -> None:
-        self.send({"type": "stop", "uid": uid, "request": 0})
+    def stop(self, uid: str, grace_seconds: float | None = None) -> None:
+        """`grace_seconds`: what is left of the worker's own, where a former keeper began."""
+        left = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
+        self.send({"type": "stop", "uid": uid, "request": 0, **left})
 
     def limits(self, groups: dict[str, int | None]) -> None:
         self.send({"type": "limits", "groups": groups})

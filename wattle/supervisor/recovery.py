@@ -39,6 +39,7 @@ from wattle.supervisor.loop import Supervisor
 
 logger = logging.getLogger(__name__)
 
+LEAST_GRACE_SECONDS = 1.0
 EARLIER_BOOT = "earlier"  # journaled before the machine's last start
 STATES = {
     ("queued", "run"): State.QUEUED,
@@ -217,7 +218,7 @@ class Recovery:
     ) -> None:
         outbox = self._supervisor.outbox
         if live.state in STOPPED_STATES:
-            outbox.stop(live.uid)
+            outbox.stop(live.uid, None if live.uid in known else self._grace_left(run, live))
         if live.uid in known:
             if live.state is State.RECALLED:
                 outbox.withdraw(live.uid)
@@ -231,6 +232,15 @@ class Recovery:
             self._runs.send_order(run, live)
         else:
             self._runs.apply(run, live, Event.WITHDRAWN)
+
+    def _grace_left(self, run: LiveRun, live: LiveWorker) -> float | None:
+        """What is left of the grace that began when the stop was accepted; None where that is not known. It is asked
+        once more all the same, and has a second for that: perhaps the dead keeper did not come to it."""
+        asked_at = self._queries.newest_at(run.id, run.subject(live), "worker.stopping")
+        if asked_at is None:
+            return None
+        whole, passed = live.worker.stop.grace_seconds, (self._supervisor.clock.now() - asked_at) / 1e6
+        return min(whole, max(whole - passed, LEAST_GRACE_SECONDS))
 
     def _find_unrecorded(self, run: LiveRun, known: Mapping[str, Any]) -> None:
         """Orders that were sent and of which nothing was written down: the keeper still has them, or a keeper that
