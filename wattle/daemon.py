@@ -201,6 +201,7 @@ class Daemon:
 
     def _store_answers(self, queries: Queries) -> bool:
         self._space.require_store()
+        self._writer.require_file()
         return queries.last_event_id() >= 0
 
     def _open_sockets(self) -> None:
@@ -218,6 +219,7 @@ class Daemon:
     def _serve(self) -> None:
         from waitress.server import create_server
 
+        from wattle.api.accepting import refuse_without_descriptors
         from wattle.api.app import create_app
 
         sources = Sources(
@@ -252,6 +254,7 @@ class Daemon:
                 clear_untrusted_proxy_headers=True,
             )
             self._servers.append(server)
+        refuse_without_descriptors(self._channels)
         self._pump.start()
         self._sampler.start()
         self._logs.start()
