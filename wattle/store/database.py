@@ -59,9 +59,15 @@ class Writer:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._inode = os.stat(path).st_ino
 
     def connection(self) -> sqlite3.Connection:
         return self._connection
+
+    def require_file(self) -> None:
+        """Unavailable where the file was deleted or replaced: nobody would ever read what is written now. Any thread."""
+        if _inode_of(self.path) != self._inode:
+            raise _replaced(self.path)
 
     def close(self) -> None:
         """Checkpoint and close. Without it nothing is lost: the next open continues from the WAL."""
@@ -76,9 +82,11 @@ class Reader:
         self._of_thread = threading.local()
         self._opened: WeakSet[_Connection] = WeakSet()
         self._opening = threading.Lock()
+        self._inode: int | None = None  # of the file that was opened first: all threads read the same
 
     def connection(self) -> sqlite3.Connection | None:
-        """This thread's connection, None as long as there is no database. Refused: newer or corrupt."""
+        """This thread's connection, None as long as there is no database. Refused: newer or corrupt. Unavailable: it
+        is not the one any more that another thread reads."""
         connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
         if connection is None:
             connection = self._of_thread.connection = self._open()
@@ -94,6 +102,8 @@ class Reader:
 
     def _open(self) -> sqlite3.Connection | None:
         with meaning(self.path):
+            if self._inode is not None and _inode_of(self.path) != self._inode:
+                raise _replaced(self.path)
             if not _exists(self.path):
                 return None
             connection = _connect(self.path, "ro", shared=True)
@@ -115,6 +125,7 @@ class Reader:
             )
         with self._opening:
             self._opened.add(connection)
+            self._inode = self._inode or _inode_of(self.path)
         return connection
 
 
@@ -233,6 +244,21 @@ def _exists(path: Path) -> bool:
     except OSError as error:
         raise _unreadable(path, error) from error
     return True
+
+
+def _inode_of(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def _replaced(path: Path) -> Unavailable:
+    return Unavailable(
+        "STORE_UNAVAILABLE",
+        f"The database {path} was deleted or replaced while the server runs; put it back as it was, and it goes on, "
+        "or end the server before you use another",
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> Refused:

@@ -71,13 +71,15 @@ class Records:
     def __init__(self, writer: Writer) -> None:
         self._path = writer.path
         self._connection = writer.connection()
+        self._require_file = writer.require_file
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside is durable when this returns, or none of it is when it raises. Does not nest.
 
-        OutOfSpace; Unavailable (STORE_UNAVAILABLE): locked, I/O error. Refused (STORE_CORRUPT).
+        OutOfSpace; Unavailable (STORE_UNAVAILABLE): locked, I/O error, file replaced. Refused (STORE_CORRUPT).
         """
+        self._require_file()
         with meaning(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
