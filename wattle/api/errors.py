@@ -55,7 +55,12 @@ def headers_of(error: errors.WattleError) -> dict[str, str]:
 
 
 def internal_error(what: str, error: BaseException) -> errors.WattleError:
-    """Logs the traceback; what the caller is told says nothing about our insides. `what` names the request."""
+    """Logs the traceback; what the caller is told says nothing about our insides. `what` names the request. Where it is
+    memory that is lacking it is no bug, and a smaller call may do.
+    """
+    if isinstance(error, MemoryError):
+        logger.error("there is no memory left for %s", what)
+        return errors.Unavailable("OUT_OF_MEMORY", "The server has no memory left for this call; try again later")
     logger.error("a bug answered %s with 500", what, exc_info=error)
     return errors.WattleError("INTERNAL_ERROR", "Wattle has a bug here; its log says more")
 
