@@ -52,6 +52,19 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("wattle logs report", "of all its workers"),
         ("wattle logs report/fetch -n 20 -f", "the last lines of one, and those to come"),
     ),
+    "kill": (("wattle kill report/fetch", "SIGKILL at once, no grace"),),
+    "wait": (
+        ("wattle wait report", "for the end of its run; the exit status is the run's"),
+        ("wattle wait 12 --timeout 600", "for run 12, ten minutes at most: then 124"),
+    ),
+    "top": (("wattle top report --sort mem", "the one that holds most first"),),
+    "events": (
+        ("wattle events report -f", "what happens, as it happens"),
+        ("wattle events --jsonl --after 120", "for a script that has seen 120"),
+    ),
+    "history": (("wattle history report -n 5", "its last five runs, worker by worker"),),
+    "diff": (("wattle diff report.json", "what `wattle apply report.json` would change"),),
+    "export": (("wattle export report --yaml > report.yaml", "as a file that `apply` takes again"),),
     "runs": (
         ("wattle runs report -n 5", "the newest five"),
         ("wattle runs report -q", "their numbers alone"),
