@@ -52,7 +52,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("wattle logs report", "of all its workers"),
         ("wattle logs report/fetch -n 20 -f", "the last lines of one, and those to come"),
     ),
-    "kill": (("wattle kill report/fetch", "SIGKILL at once, no grace"),),
     "wait": (
         ("wattle wait report", "for the end of its run; the exit status is the run's"),
         ("wattle wait 12 --timeout 600", "for run 12, ten minutes at most: then 124"),
