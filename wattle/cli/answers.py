@@ -65,6 +65,15 @@ _WORKER = _object(
     error_message=_TEXT_OR_NULL, created_at=_INSTANT, started_at=_INSTANT_OR_NULL, completed_at=_INSTANT_OR_NULL,
     deleted_at=_INSTANT_OR_NULL, phase=_PHASE, reason=_TEXT_OR_NULL, depends_on=_list(_TEXT),
 )  # fmt: skip
+_KIND: Schema = {"enum": ["task", "service"]}
+_METRICS = _object(
+    "what its process tree uses (docs/metrics.md)",
+    cpu_usage=_TEXT, memory_usage=_TEXT, runtime=_TEXT, status=_STATUS, cpu_percent=_NUMBER_OR_NULL,
+    memory_bytes=_WHOLE_OR_NULL, runtime_seconds=_NUMBER_OR_NULL, pid=_WHOLE_OR_NULL, num_processes=_WHOLE_OR_NULL,
+    num_threads=_WHOLE_OR_NULL, num_descriptors=_WHOLE_OR_NULL, attempt=_WHOLE_OR_NULL, cpu_seconds=_NUMBER_OR_NULL,
+    read_bytes=_WHOLE_OR_NULL, written_bytes=_WHOLE_OR_NULL, peak_memory_bytes=_WHOLE_OR_NULL,
+    peak_num_processes=_WHOLE_OR_NULL, peak_num_threads=_WHOLE_OR_NULL, peak_num_descriptors=_WHOLE_OR_NULL,
+)  # fmt: skip
 _DEFECT = _object("a finding", check=_TEXT, where=_TEXT, what=_TEXT, remedy=_TEXT)
 _REMARK = _object("what became of it", worker=_TEXT_OR_NULL, count=_WHOLE_OR_NULL, text=_TEXT)
 _PROBLEM = _object(
@@ -90,7 +99,10 @@ ANSWERS: dict[str, tuple[str, Callable[[], Schema]]] = {
         "wattle status WF --json",
         lambda: _with(_WORKFLOW, run=_or_null(_RUN), workers=_list(_object("a worker", **_STATE))),
     ),
-    "status-worker": ("wattle status WF/WORKER --json", lambda: _with(_WHY, log=_list(_LINE))),
+    "status-worker": (
+        "wattle status WF/WORKER --json",
+        lambda: _with(_WHY, kind=_KIND, metrics=_or_null(_METRICS), log=_list(_LINE)),
+    ),
     "show-workflow": ("wattle show WF --json", lambda: _with(_WORKFLOW, workers=_list(_WORKER))),
     "show-worker": ("wattle show WF/WORKER --json", lambda: _WORKER),
     "why": ("wattle why WF/WORKER --json", lambda: _WHY),

@@ -88,9 +88,8 @@ def worker_status(client: Client, workflow: str, name: str) -> dict[str, Any]:
     worker = client.why(workflow, name)
     worker["metrics"] = client.metrics(workflow, name) if worker["status"] == "running" else None
     lines = client.log_tail(workflow, name, LAST_LINES)[-LAST_LINES:] if worker["attempt"] else []
-    if worker["status"] == "running":
-        parts = client.definition(workflow)["workers"]
-        worker["kind"] = next((part.get("kind") for part in parts if part["name"] == name), None) or "task"
+    parts = client.definition(workflow)["workers"]
+    worker["kind"] = next((part.get("kind") for part in parts if part["name"] == name), None) or "task"
     return worker | {"log": lines}
 
 
