@@ -41,6 +41,8 @@ _TEXTS = (
 _SCREEN = (
     (re.compile(r"(\d{4}-\d\d-\d\d )?\b\d\d:\d\d:\d\d\b"), "<time>"),
     (re.compile(r"\b\d+(\.\d)? s\b"), "<seconds>"),
+    (re.compile(r"\b\d+\.\d [kMG]B\b"), "<size>"),
+    (re.compile(r"\b\d+% now\b"), "<n>% now"),
     (re.compile(r"^\d+(?=  +(workflow|worker) )", re.MULTILINE), "<n>"),
     (re.compile(r" {2,}"), "  "),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
