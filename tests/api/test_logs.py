@@ -22,7 +22,7 @@ def logged(service: FakeService, tmp_path: Path) -> Path:
     service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
     (tmp_path / "1.out").write_bytes(STDOUT)
     (tmp_path / "1.err").write_bytes(b"careful\n")
-    index = IndexWriter(str(tmp_path / "1.idx"))
+    index = IndexWriter(str(tmp_path / "times/1.idx"))
     index.add(DAY + 1000, 4, 0)
     index.add(DAY + 2000, 8, 8, 2, 1)
     index.add(DAY + 5 * SECOND, 14, 8)

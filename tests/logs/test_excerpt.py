@@ -33,7 +33,7 @@ def alternating(directory: Path, count: int) -> Written:
     logs = written(
         directory, b"".join(b"o%03d\n" % n for n in range(count)), b"".join(b"e%03d\n" % n for n in range(count))
     )
-    writer = IndexWriter(str(directory / "0.1.idx"))
+    writer = IndexWriter(str(directory / "times/0.1.idx"))
     for number in range(count):
         writer.add(10 + 20 * number, 5 * (number + 1), 5 * number)
         writer.add(20 + 20 * number, 5 * (number + 1), 5 * (number + 1))

@@ -22,8 +22,12 @@ def attempt_files(data_dir: str, run_id: int, position: int, number: int) -> Log
 
 
 def index_file(files: LogFiles) -> str:
-    """The side index of an attempt's two files (index.py); attempts that were short have none."""
-    return f"{files.stdout.removesuffix('.out')}.idx"
+    """The side index of an attempt's two files (index.py); attempts that were short have none.
+
+    In a directory of its own: on a full disk that of the logs cannot grow, and must have room for logs.
+    """
+    directory, name = os.path.split(files.stdout)
+    return f"{directory}/times/{name.removesuffix('.out')}.idx"
 
 
 def probe_files(data_dir: str, run_id: int, position: int, number: int) -> LogFiles:

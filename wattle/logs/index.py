@@ -1,6 +1,6 @@
 """The side index of an attempt: when its two logs had which sizes, and in which order they were written to.
 
-`<position>.<number>.idx` beside the logs; the daemon's `watch.py` writes it, for attempts that live longer than 0.1 s.
+`times/<position>.<number>.idx` beside the logs; the daemon's `watch.py` writes it, for attempts that live longer than 0.1 s.
 A row of entries of 32 bytes each, sizes and instants never falling; a torn last one does not count:
 
     at       u64  instant, µs since 1970
@@ -35,6 +35,7 @@ MOST_ENTRIES = 65_536  # read at once; what is behind them is one stretch
 MOST_GROUPS = 65_535
 ENDLESS = 2**63
 LATEST = 2**53  # µs since 1970: the year 2255
+REST_MICROSECONDS = 5_000_000
 STDOUT, STDERR = 0, 1
 
 Line = TypeVar("Line")
@@ -217,6 +218,7 @@ class IndexWriter:
         self._path = path
         self.last: Entry | None = None
         self.count = 0
+        self._rests_until = 0
         with suppress(OSError), _Opened(path) as index:  # of a daemon before this one
             self.count = len(index)
             self.last = index.entry(self.count - 1) if self.count else None
@@ -228,12 +230,24 @@ class IndexWriter:
             last, self.count, groups = None, 0, 0
             with suppress(OSError):
                 os.truncate(self._path, 0)
+        if at < self._rests_until:
+            return
         entry = Entry(max(at, last.at if last is not None else 0), stdout, stderr, min(groups, MOST_GROUPS), first)
-        with suppress(OSError):
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fd = self._open()
             try:
                 if os.pwrite(fd, entry.pack(), self.count * RECORD.size) == RECORD.size:
                     self.last = entry
                     self.count += 1
             finally:
                 os.close(fd)
+        except OSError:
+            self._rests_until = at + REST_MICROSECONDS  # to look for room on a full disk is slow, for everybody
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            os.mkdir(os.path.dirname(self._path), 0o700)
+            return os.open(self._path, flags, 0o600)
