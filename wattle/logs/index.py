@@ -1,7 +1,7 @@
 """The side index of an attempt: when its two logs had which sizes, and in which order they were written to.
 
-`times/<position>.<number>.idx` beside the logs; the daemon's `watch.py` writes it, for attempts that live longer than 0.1 s.
-A row of entries of 32 bytes each, sizes and instants never falling; a torn last one does not count:
+`times/<position>.<number>.idx` beside the logs; the daemon's `watch.py` writes it, for attempts that live longer than
+0.1 s. A row of entries of 32 bytes each, sizes and instants never falling; a torn last one does not count:
 
     at       u64  instant, µs since 1970
     stdout   u64  bytes of stdout at that instant
