@@ -56,7 +56,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("wattle wait report", "for the end of its run; the exit status is the run's"),
         ("wattle wait 12 --timeout 600", "for run 12, ten minutes at most: then 124"),
     ),
-    "top": (("wattle top report --sort mem", "the one that holds most first"),),
+    "top": (("wattle top report --sort memory", "the one that holds most first"),),
     "events": (
         ("wattle events report -f", "what happens, as it happens"),
         ("wattle events --jsonl --after 120", "for a script that has seen 120"),
