@@ -15,7 +15,7 @@ def restart_at(restart: Restart, history: Sequence[int], ended_at: int, seed: st
     delay longer by `factor`, up to `max_delay_seconds`; `jitter` spreads it, drawn from `seed` (the attempt's uid).
     """
     window = ended_at - round(restart.window_seconds * 1e6)
-    if sum(instant > window for instant in history) >= restart.limit:
+    if sum(window < instant <= ended_at for instant in history) >= restart.limit:  # later: the clock was set back
         return None
     exponent = min(len(history), REMEMBERED)
     delay = min(restart.delay_seconds * restart.factor**exponent, restart.max_delay_seconds)

@@ -45,12 +45,13 @@ class Links:
         """Each is linked between one and two spans after its start; those that have ended wait for the run's end."""
         seen, self._unlinked = self._unlinked, []
         by_run: dict[int, list[LiveWorker]] = {}
-        young_from = self._clock.now() - round(LINK_AFTER_SECONDS * 1e6)
+        now = self._clock.now()
+        young_from = now - round(LINK_AFTER_SECONDS * 1e6)
         for run, live, number in seen:
             if live.attempt != number or live.state not in ORDERED_STATES:
                 continue
             self._hold(live.row)
-            if (live.started_at or 0) > young_from:
+            if young_from < (live.started_at or 0) <= now:  # later than now: the clock was set back
                 self.later(run, live)
             else:
                 by_run.setdefault(run.id, []).append(live)

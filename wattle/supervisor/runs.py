@@ -153,7 +153,7 @@ class Runs:
         limit = run.workflow.timeout_seconds if run.row.kind == "workflow" else None
         if limit is None:
             return
-        left = limit - (self._clock.now() - (run.row.started_at or run.row.queued_at)) / 1e6
+        left = min(limit, limit - (self._clock.now() - (run.row.started_at or run.row.queued_at)) / 1e6)
         self._timers.at(self._clock.monotonic() + max(0.0, left), partial(self._expire, run))
 
     def _expire(self, run: LiveRun) -> None:
@@ -310,8 +310,10 @@ class Runs:
             self._watch_retry(run, live)
 
     def _watch_retry(self, run: LiveRun, live: LiveWorker) -> None:
-        delay = max(0.0, ((live.due_at or 0) - self._clock.now()) / 1e6)
-        self._timers.at(self._clock.monotonic() + delay, partial(self._retry, run, live, live.attempt))
+        """From its end, never longer than it was to be: the wall clock may have been set back meanwhile."""
+        due_at = live.due_at or 0
+        delay_us = min(due_at - self._clock.now(), due_at - (live.ended_at or 0))
+        self._timers.at(self._clock.monotonic() + max(0, delay_us) / 1e6, partial(self._retry, run, live, live.attempt))
 
     def _retry(self, run: LiveRun, live: LiveWorker, attempt: int) -> None:
         if self.active.get(run.id) is run and live.state is State.RETRYING and live.attempt == attempt:
