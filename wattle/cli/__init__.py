@@ -33,11 +33,22 @@ Verbs are imported when they are used: `wattle --version` loads click and nothin
 stderr for talk. The command line is the only importer of wattle.daemon.
 """
 
+import os
+import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
     """The `wattle` command."""
+    speak_utf8()
     from wattle.cli.app import run
 
     run()
+
+
+def speak_utf8() -> None:
+    """Names and paths are UTF-8 whatever the locale says (LC_ALL=C with PYTHONUTF8=0): where Python takes them for
+    something else it is executed again, as the same process, and told so. Workers see nothing of it.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
