@@ -38,6 +38,7 @@ POOL_THREADS = 4
 LOOK_THREADS = 16  # at one time; a look waits for whom it asks
 STORE_RETRY_SECONDS = 0.5
 KEEPER_RETRY_SECONDS = 2.0
+THREAD_RETRY_SECONDS = 0.5
 ACKNOWLEDGE_EVERY = 2000  # records, before the keeper is told that it may delete old journal segments
 
 
@@ -423,10 +424,18 @@ class Supervisor:
     def _submit_look(self, look: Callable[[], Any]) -> None:
         if self._looks is None:
             self._looks = ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="probes")
-        self._looks.submit(self._run_job, look)
+        self._queue_job(self._looks, look)
 
     def _submit(self, job: Callable[[], Any]) -> None:
-        self._pool.submit(self._run_job, job)
+        self._queue_job(self._pool, job)
+
+    def _queue_job(self, pool: ThreadPoolExecutor, job: Callable[[], Any] | None) -> None:
+        """None: only see that there is a thread for what is queued."""
+        try:
+            pool.submit(_nothing if job is None else partial(self._run_job, job))
+        except RuntimeError:  # no thread can be started now; the job is in the queue all the same
+            logger.error("jobs on files wait for a thread: none can be started")
+            self._timers.at(self.clock.monotonic() + THREAD_RETRY_SECONDS, partial(self._queue_job, pool, None))
 
     def _run_job(self, job: Callable[[], Any]) -> None:
         try:
@@ -499,3 +508,7 @@ def _give(future: "Future[Any]", answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
+
+
+def _nothing() -> None:
+    """A job whose only use is that a pool without threads starts one."""
