@@ -43,7 +43,10 @@ ORDERS = {
 @click.command("top")
 @click.argument("targets", type=EITHER, nargs=-1, metavar="[WF[/WORKER]]...")
 @click.option("--sort", "order", type=click.Choice(list(ORDERS)), default="cpu", show_default=True, help="By what.")
-@click.option("-i", "--interval", "seconds", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between two looks.")
+@click.option(
+    "-i", "--interval", "seconds", type=click.FloatRange(0.2, 60), default=1.0, show_default=True,
+    help="Seconds between two looks.",
+)  # fmt: skip
 @click.option("--once", is_flag=True, help="One table, in a terminal too.")
 @json_option
 @shared_options
