@@ -1,7 +1,9 @@
 """Everyday verbs on a real server: several targets and patterns, waiting, the past, the stored and the new."""
 
 import json
+import re
 import signal
+import urllib.request
 
 import pytest
 from cli.shell import wait_for
@@ -29,6 +31,12 @@ def server(shell):
     return server
 
 
+def clients_that_wait(server):
+    address = re.search(r"http://127\.0\.0\.1:\d+", server.err)[0]
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
+        return float(re.search(r"^wattle_stream_clients (\S+)$", answer.read().decode(), re.MULTILINE)[1])
+
+
 def stored(shell, document):
     path = shell.write(f"{document['name']}.json", document)
     done = shell.run("apply", path)
@@ -45,6 +53,7 @@ def test_wait_ends_with_the_run_and_its_exit_status(shell, server):
     late = shell.run("wait", "good", "--timeout", "0.3")
     assert late.returncode == 124 and "run 1 of 'good' still runs after 0.3 s" in late.stderr
     waiting = shell.start("wait", "1")
+    wait_for(lambda: clients_that_wait(server))
     server.signal(signal.SIGKILL)  # and it is waited for the next one
     server.ends()
     shell.start("serve", "--listen", "127.0.0.1:0").says("listening")
