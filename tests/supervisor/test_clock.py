@@ -1,4 +1,4 @@
-"""The wall clock is set back by an hour: no back-off, time limit or budget is longer or shorter for it (C13)."""
+"""The wall clock is set back by an hour: no back-off, time limit or budget is wrong for it (C13)."""
 
 from pathlib import Path
 

@@ -470,3 +470,12 @@ def test_a_file_system_that_does_not_sync_keeps_nobody_waiting_for_long(
     assert (len(asked), world.reading.workflow("wf").status) == (1, "running")
     world.play("wait 0.7")
     assert world.reading.workflow("wf").status == "completed"
+
+
+@pytest.mark.parametrize("code, status", [(0, "completed"), (3, "completed"), (1, "failed")])
+def test_who_needs_a_worker_starts_after_each_of_its_good_exit_codes(tmp_path: Path, code: int, status: str) -> None:
+    """R5."""
+    world = World(tmp_path, "a -> b", each={"a": {"success_exit_codes": [0, 3]}}).play(f"run; start a; exit a {code}")
+    if status == "completed":
+        world.play("start b; exit b 0")
+    assert world.statuses() == {"a": status, "b": "completed" if status == "completed" else "cancelled"}

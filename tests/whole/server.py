@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -41,10 +41,12 @@ def eventually(look: Callable[[], T], within_seconds: float = 20.0) -> T:
 class Server:
     """One data directory; the daemon on it can be killed and started again. Ends its own keeper at the end."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, before: Sequence[str] = ()) -> None:
+        """`before`: a command that executes the server, such as a sandbox."""
         self.directory = directory
         self.data_dir = directory / "data"
         self.options = options
+        self.before = before
         self.process: subprocess.Popen[str] | None = None
         self.port = 0
 
@@ -52,7 +54,8 @@ class Server:
         listen = f"127.0.0.1:{self.port if port is None else port}"
         environ = os.environ | {"HOME": str(self.directory), "PYTHONPATH": str(Path(__file__).parents[2])}
         environ.pop("WATTLE_DATA_DIR", None)
-        command = [*WATTLE, "serve", "--data-dir", str(self.data_dir), "--listen", listen, *self.options]
+        serve = [*WATTLE, "serve", "--data-dir", str(self.data_dir), "--listen", listen, *self.options]
+        command = [*self.before, *serve]
         log = open(self.directory / "serve.log", "a")  # noqa: SIM115
         before = (self.directory / "serve.log").stat().st_size
         self.process = subprocess.Popen(command, cwd=self.directory, env=environ, stderr=log, stdout=log)

@@ -18,10 +18,8 @@ logger = logging.getLogger(__name__)
 LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 PAUSE_SECONDS = 0.05  # where not even the spare helps
 SAID_AGAIN_SECONDS = 60.0
-BODY = (
-    b'{"success": false, "error": {"code": "TOO_MANY_CONNECTIONS",'
-    b' "message": "The server has no file descriptor left"}}'
-)
+WHY = b'"code": "TOO_MANY_CONNECTIONS", "message": "The server has no file descriptor left"'
+BODY = b'{"success": false, "error": {%b}}' % WHY
 ANSWER = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 2\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

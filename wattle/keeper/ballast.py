@@ -8,6 +8,8 @@ import errno
 import os
 from contextlib import suppress
 
+from wattle.keeper.reserve import UNSUPPORTED
+
 NAME = "ballast"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNWRITABLE = NO_ROOM | {errno.EIO, errno.EROFS}  # the disk's fault, whatever is written: it may pass
@@ -27,7 +29,7 @@ def make(data_dir: str, size_bytes: int) -> bool:
     except OSError:
         return False
     try:
-        os.posix_fallocate(descriptor, 0, size_bytes)
+        _fill(descriptor, size_bytes)
     except OSError:
         with suppress(OSError):
             os.unlink(path)
@@ -35,6 +37,17 @@ def make(data_dir: str, size_bytes: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _fill(descriptor: int, size_bytes: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        left = size_bytes
+        while left:
+            left -= os.write(descriptor, bytes(min(left, 1 << 16)))
 
 
 def give_up(data_dir: str) -> bool:

@@ -5,7 +5,7 @@ import errno
 import os
 
 KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
-UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EFBIG})
+UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EFBIG, errno.EPERM})  # EPERM: a sandbox
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", None) or getattr(_libc, "fallocate", None)
@@ -15,7 +15,7 @@ if _fallocate is not None:
 
 def reserve(descriptor: int, offset: int, size_bytes: int) -> None:
     """Keep blocks for so many bytes from the offset; the file's size stays. OSError where there is no room, or
-    one of UNSUPPORTED where the file system keeps no blocks."""
+    one of UNSUPPORTED where the file system, or a sandbox, keeps no blocks."""
     if _fallocate is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     while _fallocate(descriptor, KEEP_SIZE, offset, size_bytes) != 0:

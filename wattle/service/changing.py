@@ -192,8 +192,9 @@ class Changing:
         return read_workflow(document, self._context, text=shown)
 
     def _warnings(self, workflow: Workflow) -> tuple[str, ...]:
-        """Paths that other workflows declare as outputs too."""
-        shared = self._queries.shared_outputs(self._definitions.state(workflow.name).workflow.id)
+        """Paths that other workflows declare as outputs too. None where somebody has deleted it since."""
+        state = self._queries.workflow(workflow.name)
+        shared = [] if state is None else self._queries.shared_outputs(state.workflow.id)
         return tuple(f"workflow '{other}' also declares {path} as an output" for path, other in shared)
 
     def _values(self, workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:

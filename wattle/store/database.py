@@ -65,7 +65,7 @@ class Writer:
         return self._connection
 
     def require_file(self) -> None:
-        """Unavailable where the file was deleted or replaced: nobody would ever read what is written. Any thread."""
+        """Unavailable where the file was deleted or replaced: nobody would read what is written now. Any thread."""
         if _inode_of(self.path) != self._inode:
             raise _replaced(self.path)
 

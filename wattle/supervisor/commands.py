@@ -135,6 +135,10 @@ class Commands:
             raise Conflict("WORKFLOW_RUNNING", f"Workflow '{name}' is running; stop it first, or delete it by force")
 
         def delete(view: StopView) -> None:
+            now = self._queries.workflow(name)
+            if now is None or now.workflow.id != state.workflow.id:
+                done(workflow_not_found(name))  # another delete waited for the same end and came first
+                return
             at = self._clock.now()
 
             def write() -> None:
