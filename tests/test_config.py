@@ -129,6 +129,7 @@ def test_addresses_that_mean_nothing_are_not(text):
 
 
 def test_localhost_is_both_loopback_addresses_and_only_the_first_is_needed():
+    """F72: `localhost` that is ::1 for a client is served, and where there is no ::1 the server starts all the same."""
     assert [tuple(bind) for bind in Address("localhost", 7).binds] == [("127.0.0.1", 7, True), ("::1", 7, False)]
     assert [tuple(bind) for bind in Address("::1", 7).binds] == [("::1", 7, True)]
     assert str(Address("::1", 7)) == "[::1]:7"

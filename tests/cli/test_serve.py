@@ -56,6 +56,7 @@ def test_a_second_server_says_who_holds_the_data_directory(shell, server):
 
 
 def test_a_port_in_use_is_refused(shell):
+    """F72: the message names the port and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         done = shell.run("serve", "--listen", f"127.0.0.1:{port}")

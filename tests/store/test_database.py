@@ -143,6 +143,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_untouched(path: Path, co
 
 
 def test_a_database_with_destroyed_pages_is_refused_and_left_untouched(path: Path) -> None:
+    """F20."""
     store = Store(path)
     run = store.run(store.workflow())
     store.put(*[worker(run, f"w{position}", position) for position in range(2000)])

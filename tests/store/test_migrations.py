@@ -65,6 +65,7 @@ def test_a_migration_that_fails_leaves_the_schema_before_it(path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused_by_writer_and_reader_and_left_untouched(path: Path) -> None:
+    """F71."""
     open_writer(path).close()
     upgrade(path, SECOND)
     before = path.read_bytes()

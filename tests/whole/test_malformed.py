@@ -1,4 +1,4 @@
-"""Bad input gets a clear error and stores nothing: 2,000 generated bodies against a real server."""
+"""Bad input gets a clear error and stores nothing: 2,000 generated bodies against a real server (F53)."""
 
 import json
 import random

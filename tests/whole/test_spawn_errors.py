@@ -1,5 +1,5 @@
 """What cannot be started fails its attempt in words: no 500, no leaked descriptor, retried only if that can help
-(R6, R7)."""
+(R6, R7, F40)."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Promise 2, nothing is left behind (T1 to T8, F33, F35, F36)."""
+"""Promise 2, nothing is left behind (T1 to T8, F33, F35, F36; T2: a child in its own session is one of the four)."""
 
 import sys
 from pathlib import Path

@@ -34,7 +34,7 @@ def test_a_start_answers_at_once_and_no_later_get_shows_the_run_before(server: S
 
 
 def test_an_active_workflow_cannot_be_started_or_deleted(server: Server) -> None:
-    """A11, A18: 409, and force stops first."""
+    """A11, A18, F61: 409, and force stops first."""
     server.run("busy", [{"name": "w", "command": "sleep 600"}])
     assert code(server.request("POST", "/api/workflows/busy/start")) == (409, "WORKFLOW_ALREADY_RUNNING")
     assert code(server.request("DELETE", "/api/workflows/busy")) == (409, "WORKFLOW_RUNNING")
@@ -199,6 +199,7 @@ def test_a_long_poll_answers_as_soon_as_something_happens(server: Server) -> Non
 
 
 def test_a_new_version_concerns_later_runs_and_the_active_one_keeps_its_own(server: Server, tmp_path: Path) -> None:
+    """F62."""
     go = tmp_path / "go"
     old = {"name": "v", "workers": [{"name": "a", "command": gate(go)}, {"name": "old", "command": "sleep 600"}]}
     new = {"name": "v", "workers": [{"name": "a", "command": "true"}]}
