@@ -101,7 +101,7 @@ def test_an_adopted_tree_is_held_to_it_too(data: Client) -> None:
     assert until(lambda: not any(map(is_alive, pids)))
 
 
-@pytest.mark.parametrize("pid", [os.getpid()])
+@pytest.mark.parametrize("pid", [os.getpid()], ids=["ourselves"])
 def test_figures_are_the_kernels(pid: int) -> None:
     resident, share = proc.resident_bytes(pid), proc.share_bytes(pid)
     assert share is not None and MIB < share <= resident + MIB
