@@ -74,3 +74,13 @@ def test_nothing_is_restarted_in_a_run_that_is_being_stopped(tmp_path: Path, his
     assert world.answers[0].done()
     assert world.status() == "cancelled"
     assert world.keeper.spawned == [("a", 1)]
+
+
+def test_a_restart_of_what_waits_for_room_only_is_its_start(tmp_path: Path) -> None:
+    """P6: nothing of it can be older than the wish."""
+    world = World(tmp_path, "; ".join(f"w{i}" for i in range(80)), max_parallel=1).play("run; restart w79")
+    assert world.answers[-1].exception(0) is None
+    for i in range(80):
+        world.play(f"start w{i}; exit w{i} 0")
+    assert world.status() == "completed"
+    assert world.keeper.spawned.count(("w79", 1)) == 1 and len(world.keeper.spawned) == 80

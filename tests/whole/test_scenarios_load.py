@@ -19,7 +19,7 @@ import pytest
 from tests.whole.server import Server, eventually, marked, pids
 
 PYTHON = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
-CYCLES, WARM_UP = 120, 80
+CYCLES, WARM_UP = 80, 40
 
 
 def python(code: str, *arguments: str) -> dict[str, Any]:
@@ -74,6 +74,9 @@ def test_cycles_of_start_and_stop_leave_nothing_behind(server: Server) -> None:
         server.post("/api/workflows/cycle/stop")
         server.post("/api/workflows/alone/stop")
 
+    wide = [{"name": f"w{i}", "command": f"echo > o{i}", "outputs": {"o": f"o{i}"}} for i in range(40)]
+    server.run("wide", wide)  # every thread of the pool has to do
+    server.ended("wide")
     for number in range(WARM_UP):
         cycle(number)
     who = {"daemon": server.pid, "keeper": keeper}

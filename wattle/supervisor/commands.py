@@ -139,6 +139,10 @@ class Commands:
             if now is None or now.workflow.id != state.workflow.id:
                 done(workflow_not_found(name))  # another delete waited for the same end and came first
                 return
+            begun = self._active(state.workflow.id)
+            if begun:  # by somebody who came in between: nothing may run of what is not there any more
+                self._when_ended(begun, "deleted by force", delete, done)
+                return
             at = self._clock.now()
 
             def write() -> None:
@@ -165,6 +169,10 @@ class Commands:
             except (StaleDefinition, WattleError):
                 done(Conflict("WORKFLOW_CHANGED", f"Workflow '{name}' was changed meanwhile; delete again"))
                 return
+            begun = self._running(state.workflow.id, worker)
+            if begun is not None:
+                end(*begun)
+                return
             try:
                 self._add_version(now, rest.version, f"{name}/{worker}", "worker.deleted")
             except WattleError as error:
@@ -172,16 +180,18 @@ class Commands:
             else:
                 done(view)
 
+        def end(run: LiveRun, live: LiveWorker) -> None:
+            live.waiters.append(delete)
+            self._ledger.urgent = True
+            self._runs.apply(run, live, Event.STOP, reason_code="stopped", reason="deleted by force")
+
         if running is None:
             delete(StopView(""))
             return
         if not force:
             message = f"Worker '{name}/{worker}' is running; stop it first, or delete it by force"
             raise Conflict("WORKER_RUNNING", message)
-        run, live = running
-        live.waiters.append(delete)
-        self._ledger.urgent = True
-        self._runs.apply(run, live, Event.STOP, reason_code="stopped", reason="deleted by force")
+        end(*running)
 
     # --- runs of a workflow
 
@@ -287,6 +297,8 @@ class Commands:
             live.waiters.append(lambda _: done(started))
             self._ledger.urgent = True
             self._runs.apply(run, live, Event.RESTART, reason_code="restarted", reason="restarted by a user")
+        elif live.state is State.WAITING and not force and not run.plan.waits_for(live.name):
+            done(started)  # it waits for room only, so that what comes is newer than the wish
         else:
             self._begin(run, live, Event.RESTART, force)
             done(started)
