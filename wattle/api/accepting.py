@@ -13,17 +13,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from wattle.api import envelope
+from wattle.errors import Unavailable
+
 logger = logging.getLogger(__name__)
 
 LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 PAUSE_SECONDS = 0.05  # where not even the spare helps
 SAID_AGAIN_SECONDS = 60.0
-WHY = b'"code": "TOO_MANY_CONNECTIONS", "message": "The server has no file descriptor left"'
-BODY = b'{"success": false, "error": {%b}}' % WHY
-ANSWER = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 2\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
-)
 
 
 def refuse_without_descriptors(channels: Mapping[int, Any]) -> None:
@@ -60,7 +57,7 @@ class _Accepting:
             try:
                 with self._listening.accept()[0] as refused:
                     refused.setblocking(False)
-                    refused.send(ANSWER)
+                    refused.send(_answer())
             except OSError:
                 time.sleep(PAUSE_SECONDS)
         self._spare = _open_spare()
@@ -77,3 +74,10 @@ def _open_spare() -> int | None:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _answer() -> bytes:
+    error = Unavailable("TOO_MANY_CONNECTIONS", "The server has no file descriptor left for this connection")
+    body = envelope.error_body(error, "en")
+    head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 2\r\n"
+    return f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
