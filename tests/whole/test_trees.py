@@ -78,7 +78,7 @@ def test_what_allow_detached_leaves_running_is_told_and_outlives_stop_and_down(s
 
 
 def test_what_cannot_be_killed_is_named_and_blocks_nothing_else(server: Server, tmp_path: Path) -> None:
-    """T9: a process that its tracer keeps, dead, stands in for an uninterruptible sleep."""
+    """T9, F34: a process that its tracer keeps, dead, stands in for an uninterruptible sleep."""
     script = tmp_path / "traced.py"
     script.write_text(TRACED)
     command = f"{sys.executable} -I -S {script}"
