@@ -13,7 +13,7 @@ from api.test_pump import MakeServer, Server, make_server, open_descriptors, unt
 
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
-from wattle.logs.inotify import Inotify
+from wattle.logs.hearing import Hearing
 from wattle.service.views import LogState
 
 __all__ = ["make_server"]
@@ -252,7 +252,7 @@ def test_an_attempt_that_ends_and_one_that_follows_are_heard_by_members(make_ser
 def test_a_watch_is_good_for_one_event(tmp_path: Path) -> None:
     """So a writer pays for one write at most until somebody wants to read again."""
     path = tmp_path / "log"
-    inotify = Inotify()
+    inotify = Hearing()
     try:
         with open(path, "ab", buffering=0) as file:
             assert inotify.watch(file.fileno(), "a") and inotify.watch(file.fileno(), "b")
