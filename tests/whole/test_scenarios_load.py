@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ def test_cycles_of_start_and_stop_leave_nothing_behind(server: Server) -> None:
     server.ended("wide")
     for number in range(WARM_UP):
         cycle(number)
+    with ThreadPoolExecutor(32) as callers:  # each thread of the server opens the database when it is first asked
+        list(callers.map(lambda _: server.get("/api/workflows/cycle/workers"), range(400)))
     who = {"daemon": server.pid, "keeper": keeper}
     before = {name: holdings(pid) for name, pid in who.items()}
     for number in range(CYCLES):
