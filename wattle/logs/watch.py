@@ -64,6 +64,7 @@ class LogWatch:
         self._settling: dict[int, list[Watched]] = {}  # of runs that go on: ended, over their caps
         self._tokens, self._filled_at = float(BURST), 0.0
         self._next_at = math.inf
+        self._stirred_at = -math.inf  # when a start last woke the thread
         self._has_holes = True
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
@@ -101,6 +102,7 @@ class LogWatch:
         self._young[key] = _Young(now, version_id)
         caps = self._caps.get(version_id)
         if caps is None or key[1] in caps or self._next_at > now + YOUNG_SECONDS + STEP_SECONDS:
+            self._stirred_at = now
             self._wake()
 
     def ended(self, key: Key, ended_at: int | None) -> None:
@@ -173,8 +175,11 @@ class LogWatch:
         if self._dirty:
             return time.monotonic() + STEP_SECONDS
         next_at = min((log.look_at for log in self._timed if log.look_at is not None), default=math.inf)
+        # Those that are over within a moment wake it ten times a second, not once each.
+        rested_at = self._stirred_at + YOUNG_SECONDS
+        stirred = rested_at if rested_at > time.monotonic() else math.inf
         since = min((young.since for young in list(self._young.values())), default=math.inf)
-        return min(next_at, since + YOUNG_SECONDS)
+        return min(next_at, since + YOUNG_SECONDS, stirred)
 
     def _adopt(self, now: float) -> None:
         for key, young in list(self._young.items()):
