@@ -130,6 +130,9 @@ class LogWatch:
             try:
                 self._wait()
                 self._turn()
+            except OSError as error:  # a disk that is full or broken is no defect
+                logger.warning("logs are not watched for a moment: %s", error.strerror)
+                time.sleep(POLL_SECONDS)
             except Exception:  # what is looked at are files that others may do anything with
                 logger.exception("the watch of logs goes on after a defect")
                 time.sleep(POLL_SECONDS)
