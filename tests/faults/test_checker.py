@@ -109,12 +109,12 @@ def let_a_consumer_read_half(scene: Path) -> None:
 
 
 def cut_a_log(scene: Path) -> None:
-    log = next(path for path in (scene / "data" / "logs" / "1").iterdir() if path.read_bytes() == b"as always\n")
+    log = next(path for path in (scene / "data" / "logs" / "1").glob("*.out") if path.read_bytes() == b"as always\n")
     log.write_bytes(b"as alway")
 
 
 def write_a_log_twice(scene: Path) -> None:
-    log = next(path for path in (scene / "data" / "logs" / "1").iterdir() if path.read_bytes() == b"holding\n")
+    log = next(path for path in (scene / "data" / "logs" / "1").glob("*.out") if path.read_bytes() == b"holding\n")
     log.write_bytes(b"holding\nholding\n")
 
 
