@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.disks import MIB, fill, fill_inodes, small_disk
-from tests.whole.server import Server, eventually
+from tests.whole.server import Reply, Server, eventually
 from wattle.keeper.journal import read_records
 
 WITNESS = 'echo "$WATTLE_ATTEMPT_UID" >> {witness}'
@@ -80,6 +80,9 @@ class Scene:
         """The message of a call that must be refused for want of room, in the documented envelope."""
         reply = self.server.request(method, path, body)
         assert reply.status == 507, (path, reply)
+        return self.refusal(reply)
+
+    def refusal(self, reply: Reply) -> str:
         assert reply.body["success"] is False and reply.body["error"]["code"] == "INSUFFICIENT_STORAGE", reply
         assert "retry-after" in reply.headers
         return str(reply.body["error"]["message"])
@@ -195,7 +198,9 @@ def test_a_worker_that_floods_the_disk_can_be_stopped(scene: Scene) -> None:
         eventually(lambda: scene.journaled("ended") == 5)
         new = ({"name": f"new{number}", "workers": []} for number in itertools.count())
         # The file system has a few blocks for a moment now and then: refused is what finds none.
-        eventually(lambda: server.request("POST", "/api/workflows", next(new)).status == 507)
+        scene.refusal(
+            eventually(lambda: (reply := server.request("POST", "/api/workflows", next(new))).status == 507 and reply)
+        )
         if scene.keeps_room:
             assert server.request("POST", "/api/workers/loud/flood/stop").status == 200
             assert not os.path.exists(f"/proc/{pid}")
