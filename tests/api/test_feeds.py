@@ -209,6 +209,21 @@ def test_slow_client_leaves_the_others_and_later_hears_the_rest_from_the_file(
         assert joined(server, log, 2)
 
 
+def test_member_that_reads_late_what_waits_for_it_stays_a_member(make_server: MakeServer, log: Log) -> None:
+    """L10: what fits in its backlog is written from there when it has room, and nothing is asked of the file again."""
+    server = serve(make_server, log, max_backlog_bytes=64 << 20)
+    with server.get("/stream", receive_buffer_bytes=4096) as late, server.get("/stream") as quick:
+        reader = Reader(quick)
+        assert joined(server, log, 2)
+        sources = len(log.sources)
+        text = "".join(f"{number} {'x' * 1000}\n" for number in range(12_000))
+        log.write(text.encode())
+        assert reader.hears(came(b'"11999 xxx'), 30.0)
+        assert any(client.feed is not None and client.backlog for client in list(server.pump._clients.values()))
+        assert Reader(late).hears(came(b'"11999 xxx'), 30.0)
+        assert joined(server, log, 2) and len(log.sources) == sources
+
+
 def test_client_that_takes_nothing_is_cut_and_goes_on_by_its_last_id(make_server: MakeServer, log: Log) -> None:
     """L10, F45"""
     server = serve(make_server, log, max_backlog_bytes=256 * 1024, heartbeat_seconds=0.3, stall_seconds=0.5)

@@ -25,11 +25,10 @@ def curl(server: Server, block: Block) -> tuple[int, str]:
     """Status and body."""
     assert block.text.count("curl ") == 1, f"{block}: one curl in a block"
     script = block.text.replace("localhost:9240", f"localhost:{server.port}").rstrip()
-    script = script.replace("curl ", "curl -sS -w '\\n%{http_code}' ", 1)
+    script = script.replace("curl ", "curl -sS -w '%{stderr}%{http_code}' ", 1)  # not into what it may be piped to
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.returncode == 0, f"{block}: {done.stderr}"
-    body, _, status = done.stdout.rpartition("\n")
-    return int(status), body.replace(str(server.data_dir), READERS_DATA_DIR)
+    return int(done.stderr), done.stdout.replace(str(server.data_dir), READERS_DATA_DIR)
 
 
 def answered(server: Server, block: Block, answer: Block | None) -> tuple[int, str]:

@@ -175,7 +175,9 @@ def test_a_daemon_killed_on_a_full_disk_comes_back_on_it_and_loses_nothing(scene
 
 
 FLOOD = """
-import os
+import os, sys, time
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
 while True:
     try:
         os.write(1, b"x" * 65536)
@@ -190,10 +192,13 @@ def test_a_worker_that_floods_the_disk_can_be_stopped(scene: Scene) -> None:
     server = scene.server
     (scene.place / "flood.py").write_text(FLOOD)
     scene.run("quiet", scene.waiting(5))
-    scene.run("loud", [{"name": "flood", "command": sys.executable, "args": [str(scene.place / "flood.py")]}])
+    flood = [str(scene.place / "flood.py"), str(scene.place / "flood.go")]
+    scene.run("loud", [{"name": "flood", "command": sys.executable, "args": flood}])
     pid = eventually(lambda: server.get("/api/runs/2")["attempts"])[0]["pid"]
     try:
-        eventually(lambda: scene.ready()[0] == 503 and len(scene.lines()) == 5)
+        eventually(lambda: len(scene.lines()) == 5)
+        (scene.place / "flood.go").touch()
+        eventually(lambda: scene.ready()[0] == 503)
         scene.go.touch()
         eventually(lambda: scene.journaled("ended") == 5)
         new = ({"name": f"new{number}", "workers": []} for number in itertools.count())

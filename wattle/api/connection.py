@@ -77,6 +77,7 @@ class Client:
         self.backlog_bytes += len(data)
 
     def poll(self, now: float) -> None:
+        """Ask its own source; one that is a member of a feed has none."""
         if self.source is None:
             return
         notified, self.notified = self.notified, False

@@ -385,7 +385,7 @@ class Pump:
             self._drop(client)
             return
         has_room = client.backlog_bytes < self._high_water
-        if not client.source_done and has_room:
+        if client.source is not None and not client.source_done and has_room:
             client.poll(now)
             if client.shares and not client.more and not client.source_done:
                 self._settle(client, cast(Shared, client.source), now)
