@@ -58,6 +58,7 @@ class Keeper:
         self._reports: list[bytes] = []
         self._reported_groups: set[str] = set()
         self._report_due: Timer | None = None
+        self._are_reports_due = False
         self._journal_retry: Timer | None = None
         self._log_problem: str | None = None  # why the next worker's log files cannot be made
         self._told_problem: str | None = None
@@ -422,10 +423,14 @@ class Keeper:
         if self.daemon is None:
             self._drop_reports()
         elif self._reports:
-            if self._is_urgent():
+            if self._are_reports_due or self._is_urgent():
                 self._send_reports()
             elif self._report_due is None:
-                self._report_due = self.timers.arm(time.monotonic() + GATHER_SECONDS, self._send_reports)
+                self._report_due = self.timers.arm(time.monotonic() + GATHER_SECONDS, self._reports_fall_due)
+
+    def _reports_fall_due(self) -> None:
+        """At the end of this turn, with what it adds: an end that is urgent may be among it."""
+        self._are_reports_due = True
 
     def _tell_problem(self) -> None:
         """Tell the daemon why nothing is started, or (None) that this is over; once each."""
@@ -471,6 +476,7 @@ class Keeper:
         self._reported_groups.clear()
         self.timers.cancel(self._report_due)
         self._report_due = None
+        self._are_reports_due = False
 
 
 def _identify(worker: Worker) -> None:
