@@ -7,6 +7,7 @@ migrations.py, which is frozen history; a test compares the two. Instants are in
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import peewee as pw
@@ -18,6 +19,28 @@ def sql(query: pw.Query) -> tuple[str, Sequence[Any]]:
     """The text and the parameters of a query."""
     text, parameters = _DIALECT.get_sql_context().sql(query).query()
     return text, parameters
+
+
+@cache
+def insert_statement(model: type[pw.Model], names: frozenset[str]) -> tuple[str, list[str]]:
+    """Insert one row of these columns and give its id. The text, and the names in the order of its parameters.
+
+    Building a query costs more than running it: what every run needs is built once.
+    """
+    text, parameters = sql(model.insert(_named(model, names)).returning(model._meta.primary_key))
+    return text, list(parameters)
+
+
+@cache
+def update_statement(model: type[pw.Model], names: frozenset[str]) -> tuple[str, list[str]]:
+    """Set these columns of the row with an id. The text, and the names in the order of its parameters; then the id."""
+    text, parameters = sql(model.update(_named(model, names)).where(model._meta.primary_key == 0))
+    return text, list(parameters[:-1])
+
+
+def _named(model: type[pw.Model], names: frozenset[str]) -> dict[pw.Field, pw.Value]:
+    """Each column set to its own name, which so stands where peewee puts its parameter."""
+    return {model._meta.combined[name]: pw.Value(name, converter=False) for name in names}
 
 
 def columns(model: type[pw.Model], row: Any) -> list[pw.Field]:

@@ -172,8 +172,10 @@ class Records:
         """Set some of its columns. NotFound where there is no such run; TypeError for a column that is fixed."""
         if unknown := changes.keys() - _CHANGEABLE:
             raise TypeError(f"a run has nothing to change named {', '.join(sorted(unknown))}")
-        query = models.Run.update(_storable(changes)).where(models.Run.id == run_id)
-        if self._execute(query).rowcount == 0:
+        self._require_transaction()
+        text, names = models.update_statement(models.Run, frozenset(changes))
+        values = _storable(changes)
+        if self._connection.execute(text, [*(values[name] for name in names), run_id]).rowcount == 0:
             raise run_not_found(run_id)
 
     # Hot: several thousand of these a second
@@ -291,9 +293,9 @@ class Records:
     def _insert(self, model: type[pw.Model], row: WorkflowRow | VersionRow | RunRow, **others: Any) -> int:
         """Insert the row's fields but `id`, changed and completed by `others`; the id it got."""
         values = {field.name: getattr(row, field.name) for field in fields(row) if field.name != "id"} | others
-        columns = model._meta.combined
-        query = model.insert({columns[name]: value for name, value in values.items()}).returning(columns["id"])
-        inserted: int = self._execute(query).fetchone()[0]
+        self._require_transaction()
+        text, names = models.insert_statement(model, frozenset(values))
+        inserted: int = self._connection.execute(text, [values[name] for name in names]).fetchone()[0]
         return inserted
 
     def _execute(self, query: pw.Query) -> sqlite3.Cursor:
