@@ -39,8 +39,27 @@ def test_a_preparation_that_crashes_does_not_hold_up_the_run(tmp_path: Path, mon
     monkeypatch.setattr(files, "prepare", crash)
     definition = world.definitions.current("wf")
     supervisor = world.supervisor
+    monkeypatch.setattr(supervisor, "_submit", supervisor._run_job)
     supervisor.call(lambda c: c.start_workflow("wf", definition, idempotency_key=None, trigger="test"))
     supervisor._decide([])
     supervisor._answer()
-    run_jobs(world)
+    world.settle()
     assert len(world.keeper.queued) == 1
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_files_made_for_a_run_that_was_not_committed_are_not_taken_for_those_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    """They are made while the commit is under way, and the id of a run that was given up goes to the next one."""
+    world = World(tmp_path, "a")
+    supervisor = world.supervisor
+    monkeypatch.setattr(supervisor, "_submit", lambda job: None)  # they take long
+    definition = world.definitions.current("wf")
+    supervisor.call(lambda c: c.start_workflow("wf", definition, idempotency_key=None, trigger="test"))
+    world.settle()
+    (run,) = supervisor.runs.active.values()
+    uid = run.row.uuid if is_own else "0" * 32
+    supervisor.post(lambda: supervisor._job_done(files.Prepared(run.id, uid, {})))
+    world.settle()
+    assert len(world.keeper.queued) == (1 if is_own else 0)

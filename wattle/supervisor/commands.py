@@ -222,7 +222,6 @@ class Commands:
             raise Invalid("WORKFLOW_EMPTY", f"Workflow '{name}' has no workers, so there is nothing to start")
         workers = list(definition.workflow.workers if chosen is None else chosen)
         run = self._new_run(state, definition, "workflow", workers, idempotency_key, trigger, values)
-        self._runs.add(run)
         return StartedView(name, run.id)
 
     def stop_workflow(self, name: str, done: Done) -> None:
@@ -355,7 +354,6 @@ class Commands:
             raise alone.error
         values = NO_VALUES if alone is None else alone.values
         run = self._new_run(state, definition, "worker", [node], None, "api", values)
-        self._runs.add(run)
         return StartedView(name, run.id)
 
     def _new_run(
@@ -376,7 +374,7 @@ class Commands:
         worker = None if kind == "workflow" else workers[0].name
         params = as_json(values) if values else None
 
-        def write() -> RunRow:
+        def write() -> LiveRun:
             created = self._create_run(
                 state, definition.version_id, kind, worker, at, idempotency_key, trigger, params
             )
@@ -386,13 +384,17 @@ class Commands:
                 names = {node.name for node in workers}
                 others = [node for node in definition.workflow.workers if node.name not in names]
                 self._records.put_workers([left_out(node).to_row(created.id) for node in others])
-            return created
+            workflow = as_run(definition.workflow, created)
+            nodes = workers
+            if workflow is not definition.workflow:
+                nodes = [workflow.workers[node.position] for node in workers]
+            run = live_run(created, workflow, graph, nodes, self._clock.monotonic())
+            self._runs.prepare(run, ahead=True)
+            return run
 
-        row: RunRow = self._commit(write)
-        workflow = as_run(definition.workflow, row)
-        if workflow is not definition.workflow:
-            workers = [workflow.workers[node.position] for node in workers]
-        return live_run(row, workflow, graph, workers, self._clock.monotonic())
+        run: LiveRun = self._commit(write)
+        self._runs.add(run)
+        return run
 
     def _create_run(
         self,

@@ -40,9 +40,12 @@ CaptureLookup = Callable[[str], CaptureRow | None]
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """`unusable` is {directory: why it could not be made}, `unread` {env_file: why it could not be read}. With
-    `waits` it is all to be tried again: the disk of the data directory does not take what is Wattle's own."""
+    `waits` it is all to be tried again: the disk of the data directory does not take what is Wattle's own.
+
+    `uid` is the run's: a run that could not be committed leaves its id to the next one."""
 
     run_id: int
+    uid: str
     unusable: dict[str, str]
     env_files: EnvFiles = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
@@ -115,9 +118,12 @@ class Crashed:
         return self.job.args[0] if isinstance(self.job, partial) and self.job.args else None
 
     @property
-    def run_id(self) -> int | None:
-        """Of a preparation, which takes the run's id first."""
-        return self._first if isinstance(self._first, int) else None
+    def prepared(self) -> Prepared | None:
+        """As if a preparation had found nothing to do: it takes the run's id and uid first."""
+        if not isinstance(self.job, partial) or self.job.func is not prepare:
+            return None
+        run_id, uid = self.job.args[:2]
+        return Prepared(run_id, uid, {})
 
     @property
     def subject(self) -> Subject | None:
@@ -125,7 +131,13 @@ class Crashed:
 
 
 def prepare(
-    run_id: int, log_dir: str, directories: Iterable[str], workflow: Workflow, workers: Sequence[Worker], data_dir: str
+    run_id: int,
+    uid: str,
+    log_dir: str,
+    directories: Iterable[str],
+    workflow: Workflow,
+    workers: Sequence[Worker],
+    data_dir: str,
 ) -> Prepared:
     """Make what workers need: their directories, their WATTLE_IO_FILEs; and read their env_files."""
     unusable: dict[str, str] = {}
@@ -151,7 +163,7 @@ def prepare(
             env_files[path] = read_env_file(path)
         except ValueError as reason:
             unread[path] = str(reason)
-    return Prepared(run_id, unusable, env_files, unread, waits)
+    return Prepared(run_id, uid, unusable, env_files, unread, waits)
 
 
 def look_at_outputs(subject: Subject, captured: CaptureLookup, again: bool = False) -> OutputsSeen:

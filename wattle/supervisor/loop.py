@@ -340,7 +340,10 @@ class Supervisor:
                 result = extra() if extra is not None else None
                 ledger.write(everything=everything)
                 reach("daemon.commit.before")
+                for job in self.outbox.take_ahead():
+                    self._submit(job)
         except BaseException:
+            self.outbox.take_ahead()
             ledger.rewind(mark)
             raise
         reach("daemon.commit.after")

@@ -17,6 +17,7 @@ class Outbox:
     def __init__(self) -> None:
         self._frames: list[Frame] = []
         self._jobs: list[Job] = []
+        self._ahead: list[Job] = []
         self._looks: list[Job] = []
         self._answers: list[Callable[[], None]] = []
         self._afterwards: list[Callable[[], None]] = []
@@ -50,6 +51,11 @@ class Outbox:
         """Run on the pool; what it returns comes back as a message."""
         self._jobs.append(job)
 
+    def ahead(self, job: Job) -> None:
+        """Run on the pool while the commit that decides on it waits for the disk, and not where that is given up
+        before. For what may be repeated and means nothing by itself."""
+        self._ahead.append(job)
+
     def look(self, look: Job) -> None:
         """Run on the probes' threads, where it may wait for others; what it returns comes back as a message."""
         self._looks.append(look)
@@ -77,6 +83,10 @@ class Outbox:
 
     def take_jobs(self) -> list[Job]:
         jobs, self._jobs = self._jobs, []
+        return jobs
+
+    def take_ahead(self) -> list[Job]:
+        jobs, self._ahead = self._ahead, []
         return jobs
 
     def take_looks(self) -> list[Job]:

@@ -87,6 +87,7 @@ class Recovery:
             run = self._live(row)
             if run is not None:
                 runs.add(run)
+                runs.prepare(run)
         reach("daemon.boot.rows")
         try:
             self._take_over()

@@ -72,22 +72,26 @@ class Runs:
     # --- a run's beginning and end
 
     def add(self, run: LiveRun) -> None:
-        """Take in an active run: its directories are made, then its ready workers are ordered."""
+        """Take in an active run: once its directories are made its ready workers are ordered (`prepare`)."""
         self.active[run.id] = run
         if run.row.kind == "workflow":
             self._outbox.limits({run.group: run.workflow.max_parallel})
-        self.prepare(run)
         self._watch_time(run)
 
-    def prepare(self, run: LiveRun) -> None:
+    def prepare(self, run: LiveRun, *, ahead: bool = False) -> None:
+        """Have its files made. `ahead`: while it is committed, for that takes as long."""
         workers = [live.worker for live in run.workers.values() if not live.has_ended]
         data_dir = self._places.data_dir
         log_dir, directories = f"{data_dir}/logs/{run.id}", orders.directories(workers)
-        self._outbox.job(partial(files.prepare, run.id, log_dir, directories, run.workflow, workers, data_dir))
+        job = partial(files.prepare, run.id, run.row.uuid, log_dir, directories, run.workflow, workers, data_dir)
+        if ahead:
+            self._outbox.ahead(job)
+        else:
+            self._outbox.job(job)
 
     def prepared(self, message: files.Prepared) -> None:
         run = self.active.get(message.run_id)
-        if run is None:
+        if run is None or run.row.uuid != message.uid:
             return
         if message.waits:
             self._timers.at(self._clock.monotonic() + PREPARE_AGAIN_SECONDS, partial(self._prepare_again, run))
@@ -108,8 +112,8 @@ class Runs:
 
     def job_crashed(self, message: files.Crashed) -> None:
         """A defect of ours: whoever waits for the job's result goes on without it, and says so."""
-        if message.run_id is not None:
-            self.prepared(files.Prepared(message.run_id, {}))
+        if message.prepared is not None:
+            self.prepared(message.prepared)
         elif message.subject is not None:
             self.settling.take_in(files.LookFailed(message.subject))
 
