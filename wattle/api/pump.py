@@ -134,9 +134,10 @@ class Pump:
     def notify(self) -> None:
         """Something was committed: whom it concerns is polled, soon.
 
-        Costs a flag and, at most once a sweep, a system call.
+        Costs a flag and, at most once a sweep, a system call; nothing where nobody is served: whoever comes looks once
+        when it has come.
         """
-        if not self._notified:
+        if not self._notified and self._admitted:
             self._notified = True
             self._wake()
 

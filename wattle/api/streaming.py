@@ -120,13 +120,13 @@ class Changes:
         self._after: int | None = None
 
     def __call__(self) -> Collection[str] | None:
-        if self._after is None:
+        found = [] if self._after is None else self._reading.events(after=self._after, limit=EVENTS_AT_ONCE)
+        if self._after is None or len(found) == EVENTS_AT_ONCE:
             self._after = self._reading.last_event_id()
             return None
-        found = self._reading.events(after=self._after, limit=EVENTS_AT_ONCE)
         if found:
             self._after = found[-1].id
-        return None if len(found) == EVENTS_AT_ONCE else {view.subject for view in found}
+        return {view.subject for view in found}
 
 
 def event_id(text: str) -> int:
