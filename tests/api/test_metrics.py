@@ -1,7 +1,6 @@
 """What workers use (W-23), its history, and `/metrics`."""
 
 import os
-from dataclasses import replace
 
 import pytest
 from api.examples import EXAMPLE_WORKFLOW, as_bytes
@@ -32,8 +31,8 @@ def ended(service: FakeService) -> AttemptRow:
         *NAME, status="completed", phase="ended", started_at=DAY, completed_at=DAY + 323 * SECOND, attempt=2
     )
     row = AttemptRow("uid-2", 7, 0, "data_fetcher", 2, "completed", pid=77, started_at=DAY, metrics=METRICS)
-    row = service.attempts[*NAME, 2] = replace(row, ended_at=DAY + 323 * SECOND)
-    service.attempts[*NAME, 1] = replace(row, number=1, status="failed", ended_at=DAY + SECOND, metrics=None)
+    row = service.attempts[*NAME, 2] = row._replace(ended_at=DAY + 323 * SECOND)
+    service.attempts[*NAME, 1] = row._replace(number=1, status="failed", ended_at=DAY + SECOND, metrics=None)
     return row
 
 

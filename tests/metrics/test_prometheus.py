@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,7 +133,7 @@ def test_what_has_happened_is_counted_once(world: World) -> None:
     watching, first, second = world.watching, attempt(), attempt(2)
     watching.started(RUN, first, 1_000_000)
     assert watching.ended(first) is None
-    failed = replace(first, status="failed", ended_at=2_000_000, duration_us=500_000)
+    failed = first._replace(status="failed", ended_at=2_000_000, duration_us=500_000)
     watching.settled(failed)
     watching.settled(failed)
     watching.started(RUN, second, None)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -132,7 +131,7 @@ def test_an_orphan_in_a_session_of_its_own_still_counts(
 def test_another_process_with_the_pid_is_not_measured(trees: Trees) -> None:
     attempt = trees(SLEEP)
     assert attempt.start_ticks is not None
-    for other in (replace(attempt, start_ticks=attempt.start_ticks - 1), replace(attempt, inode=1)):
+    for other in (attempt._replace(start_ticks=attempt.start_ticks - 1), attempt._replace(inode=1)):
         assert Sampler().now(other).num_processes == 0
     assert Sampler().now(attempt).num_processes == 1
 

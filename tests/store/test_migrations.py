@@ -1,4 +1,3 @@
-import dataclasses
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -106,4 +105,4 @@ def test_the_models_say_what_the_migrations_make(path: Path, model: type[models.
 
 @pytest.mark.parametrize("model", ROWS, ids=lambda model: model.__name__)
 def test_every_field_of_a_row_is_a_column(model: type[models.Workflow]) -> None:
-    assert {field.name for field in dataclasses.fields(ROWS[model])} <= set(model._meta.columns)
+    assert set(rows.names_of(ROWS[model])) <= set(model._meta.columns)

@@ -5,12 +5,13 @@ database.py, so a statement can never open a second writing connection. The tabl
 migrations.py, which is frozen history; a test compares the two. Instants are integer microseconds UTC.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import peewee as pw
+
+from wattle.store.rows import names_of
 
 _DIALECT = pw.SqliteDatabase(None)
 
@@ -45,7 +46,7 @@ def _named(model: type[pw.Model], names: frozenset[str]) -> dict[pw.Field, pw.Va
 
 def columns(model: type[pw.Model], row: Any) -> list[pw.Field]:
     """The model's columns that make up a row, in the order of its fields."""
-    return [model._meta.combined[field.name] for field in dataclasses.fields(row)]
+    return [model._meta.combined[name] for name in names_of(row)]
 
 
 class SchemaVersion(pw.Model):

@@ -12,14 +12,23 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import peewee as pw
 
 from wattle.store import models
 from wattle.store.database import Source, meaning
-from wattle.store.rows import AttemptRow, CaptureRow, EventRow, RunRow, RunWorkerRow, VersionRow, WorkflowRow
+from wattle.store.rows import (
+    AttemptRow,
+    CaptureRow,
+    EventRow,
+    RunRow,
+    RunWorkerRow,
+    VersionRow,
+    WorkflowRow,
+    names_of,
+)
 
 Row = TypeVar("Row")
 
@@ -34,18 +43,14 @@ class WorkflowState:
     description: str | None = None
 
 
-def _names(row: Any) -> list[str]:
-    return [field.name for field in fields(row)]
-
-
 def _select(row: Any, alias: str) -> str:
     """The columns of `alias` in the order of the row's fields."""
-    return ", ".join(f"{alias}.{name}" for name in _names(row))
+    return ", ".join(f"{alias}.{name}" for name in names_of(row))
 
 
 def _reading(row: Callable[..., Row], **kept: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Row]:
     """What turns the selected values into a row; `kept` names the fields that are stored in another form."""
-    names = _names(row)
+    names = names_of(row)
     changes = [(names.index(name), change) for name, change in kept.items()]
 
     def read(values: Sequence[Any]) -> Row:
@@ -74,7 +79,7 @@ _event = _reading(EventRow, payload=json.loads)
 _capture = _reading(CaptureRow, inode=_unsigned)
 
 
-_N_WORKFLOW = len(_names(WorkflowRow))
+_N_WORKFLOW = len(names_of(WorkflowRow))
 
 
 def _state(values: Sequence[Any]) -> WorkflowState:
@@ -125,7 +130,7 @@ _WORKER_STATE = (
     f"SELECT {_select(RunRow, 'r')}, {_select(RunWorkerRow, 'w')} FROM run r JOIN run_worker w ON w.run_id = r.id "
     f"WHERE {_SINCE_LATEST} AND w.name = :name ORDER BY r.id DESC LIMIT 1"
 )
-_N_RUN = len(_names(RunRow))
+_N_RUN = len(names_of(RunRow))
 
 _ATTEMPT = f"SELECT {_select(AttemptRow, 'a')} FROM attempt a"
 _ATTEMPTS_OF_RUN = f"{_ATTEMPT} WHERE run_id = ? ORDER BY position, number"

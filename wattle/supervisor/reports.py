@@ -110,7 +110,7 @@ class Reports:
     def _exited(self, live: LiveWorker, number: int, record: Mapping[str, Any]) -> None:
         """Its leader has ended, not yet its tree. The row keeps the status for a keeper that has to adopt the rest."""
         if number == live.attempt and live.row is not None and live.row.ended_at is None:
-            live.row = replace(live.row, exit_code=record["exit_code"], signal=record["signal"])
+            live.row = live.row._replace(exit_code=record["exit_code"], signal=record["signal"])
             self._ledger.attempt_changed(live.row)
 
     def overtake(self, run: LiveRun, live: LiveWorker, number: int) -> None:
@@ -162,13 +162,12 @@ class Reports:
         row = live.row
         if row is None:
             row = AttemptRow(live.uid, run.id, live.worker.position, live.name, live.attempt, "failed")
-            row = replace(row, keeper_id=self.keeper_id, boot_id=self.boot_id, started_at=live.started_at)
+            row = row._replace(keeper_id=self.keeper_id, boot_id=self.boot_id, started_at=live.started_at)
         stopped = live.state in (State.STOPPING, State.RESTARTING, State.ENDING)
         status = "cancelled" if stopped else "completed" if outcome.succeeded else "failed"
         if live.state is State.ENDING:
             status = "completed"
-        live.row = replace(
-            row,
+        live.row = row._replace(
             status=status,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
@@ -196,7 +195,7 @@ class Reports:
             run = self._runs.active.get(run_id)
             live = run.by_position.get(position) if run is not None else None
             if live is not None and live.row is not None and live.attempt == number and live.row.ended_at is None:
-                live.row = replace(live.row, metrics=usage.stored(None, tree))
+                live.row = live.row._replace(metrics=usage.stored(None, tree))
                 self._ledger.attempt_changed(live.row)
 
     def _show_stuck(self, run: LiveRun, live: LiveWorker, pids: list[int]) -> None:

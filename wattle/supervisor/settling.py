@@ -149,7 +149,7 @@ class Settling:
         live.reason_code = outcome.reason_code
         live.reason = f"{outcome.reason}: {line}" if line else outcome.reason
         if live.row is not None:
-            live.row = replace(live.row, status="failed", reason_code=live.reason_code, reason=live.reason)
+            live.row = live.row._replace(status="failed", reason_code=live.reason_code, reason=live.reason)
             self._ledger.attempt_changed(live.row)
         live.due_at = None
         if not (run.is_cancelled or run.timed_out):
