@@ -45,7 +45,7 @@ _OTHER_DESCRIPTORS = 512
 _DESCRIPTORS_EACH = 3  # a socket, and two logs while it catches up
 _HANDOVER_SECONDS = 60.0  # for earlier answers of a pipelining client to be taken
 _LONG_POLL_SECONDS = 1.0  # how often a long poll looks though nobody has notified
-_REST = 2  # after a sweep that took t, rest 2 t: at most a third of a core
+_REST = 2  # after a sweep that took t of the processor's time, rest 2 t: at most a third of a core
 
 
 def fitting(max_clients: int) -> int:
@@ -314,6 +314,7 @@ class Pump:
 
     def _sweep(self, now: float) -> None:
         """Give every feed and every client its turn that is due."""
+        began = time.thread_time()
         if self._notified:
             self._notified = False  # before anybody looks: what comes meanwhile needs another sweep
             self._feeds.changed(self._subjects(), now)
@@ -326,8 +327,7 @@ class Pump:
                 self._turn(client)
         self._next_at = min((client.next_at for client in self._alone), default=math.inf)
         self._beat(now)
-        after = time.monotonic()
-        self._rest_until = after + _REST * (after - now)
+        self._rest_until = time.monotonic() + _REST * (time.thread_time() - began)
 
     def _subjects(self) -> Collection[str] | None:
         try:
@@ -459,8 +459,12 @@ class Pump:
             client.feed, client.source, client.notified = None, feed.source.at(before), True
             feed.members.pop(client, None)
             return
-        client.put(said)
-        if client.backlog_bytes == len(said):
+        try:
+            is_first = client.offer(said)
+        except OSError:
+            self._drop(client)
+            return
+        if is_first:
             self._guarded(client, partial(self._write, client, time.monotonic()))
 
     # Silence
