@@ -5,16 +5,19 @@
 
 import http.client
 import os
-import re
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from wattle.definition.model import Probe
+from wattle.errors import WattleError
+from wattle.logs.holes import hole_end
+from wattle.logs.search import Scope, search
 
 MOST_BYTES = 1 << 20  # of a log, in one look
 LONGEST_LINE = 1 << 16
+SPECIAL = frozenset(r".^$*+?{}[]\|()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,6 @@ class LogPlace:
 
     path: str
     offset: int = 0
-    rest: bytes = b""
 
 
 @dataclass(slots=True)
@@ -40,12 +42,6 @@ class Places:
 
     logs: tuple[LogPlace, ...] = ()
     notify: str = ""
-    _pattern: re.Pattern[str] | None = field(default=None, repr=False)
-
-    def pattern(self, text: str) -> re.Pattern[str]:
-        if self._pattern is None:
-            self._pattern = re.compile(text)
-        return self._pattern
 
 
 def look(key: str, probe: Probe, places: Places) -> Looked:
@@ -54,6 +50,8 @@ def look(key: str, probe: Probe, places: Places) -> Looked:
         problem = _LOOKS[probe.kind](probe, places)
     except TimeoutError:
         problem = f"no answer within {probe.timeout_seconds:g} s"
+    except WattleError as error:
+        problem = error.message
     except (OSError, http.client.HTTPException, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Looked(key, problem)
@@ -90,25 +88,32 @@ def _file(probe: Probe, places: Places) -> str | None:
 
 
 def _log(probe: Probe, places: Places) -> str | None:
-    pattern = places.pattern(probe.target)
-    if any(_has_match(place, pattern) for place in places.logs):
+    if any(_has_match(place, probe.target) for place in places.logs):
         return None
     return "no such line yet"
 
 
-def _has_match(place: LogPlace, pattern: re.Pattern[str]) -> bool:
+def _has_match(place: LogPlace, pattern: str) -> bool:
+    """In the whole lines that came since the look before. An expression is matched in a process of its own: it may
+    take for ever, and all of the daemon with it."""
     try:
         descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        data = place.rest + os.pread(descriptor, MOST_BYTES, place.offset)
+        begin = hole_end(descriptor, place.offset)
+        data = os.pread(descriptor, MOST_BYTES, begin)
     finally:
         os.close(descriptor)
-    place.offset += len(data) - len(place.rest)
-    *lines, rest = data.split(b"\n")
-    place.rest = rest[-LONGEST_LINE:]
-    return any(pattern.search(line[:LONGEST_LINE].decode("utf-8", "replace")) for line in lines)
+    length = data.rfind(b"\n") + 1
+    if not length and len(data) == MOST_BYTES:
+        length = MOST_BYTES  # of a line without an end
+    if not length:
+        return False
+    place.offset = begin + length
+    if SPECIAL.isdisjoint(pattern):
+        return pattern.encode("utf-8", "replace") in data[:length]
+    return bool(search([Scope(place.path, 0, begin, begin + length)], pattern, context=0, max_bytes=1)[0].lines)
 
 
 def _notify(probe: Probe, places: Places) -> str | None:
