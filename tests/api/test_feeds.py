@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from api.test_pump import MakeServer, Server, make_server, open_descriptors, until
+from api.test_pump import MakeServer, Server, make_server, open_descriptors, quiet_wakes, until, wakes
 
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
@@ -169,20 +169,12 @@ def test_silent_streams_wake_nobody_up(make_server: MakeServer, log: Log) -> Non
     with ExitStack() as stack:
         readers = [Reader(stack.enter_context(server.get("/stream"))) for _ in range(20)]
         assert joined(server, log, 20)
-        thread = server.pump._thread
-        assert thread is not None
-        status = Path(f"/proc/self/task/{thread.native_id}/status")
-
-        def wakes() -> int:
-            return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
-
-        assert until(lambda: (before := wakes(), time.sleep(0.3))[0] == wakes() == before)
-        before = wakes()
+        before = quiet_wakes(server)
         time.sleep(1.5)  # what is measured is that in this time nothing happens
-        assert wakes() == before
+        assert wakes(server) == before
         log.write(b"x\n")
         assert all(reader.hears(says("x\n")) for reader in readers)
-        assert wakes() > before
+        assert wakes(server) > before
 
 
 def test_slow_client_leaves_the_others_and_later_hears_the_rest_from_the_file(
