@@ -608,7 +608,7 @@ def wakes(server: "Server") -> int:
 
 def quiet_wakes(server: "Server") -> int:
     """The same, once it has nothing to do any more."""
-    assert until(lambda: (before := wakes(server), time.sleep(0.3))[0] == wakes(server))
+    assert until(lambda: (wakes(server), time.sleep(0.3))[0] == wakes(server))
     return wakes(server)
 
 
