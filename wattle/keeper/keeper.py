@@ -16,8 +16,9 @@ from wattle.keeper.journal import JournalWriter
 from wattle.keeper.memory import MemoryWatch
 from wattle.keeper.order_queue import OrderQueue
 from wattle.keeper.poller import READ, Poller
-from wattle.keeper.protocol import PROTOCOL, frame
+from wattle.keeper.protocol import FEATURES, PROTOCOL, frame
 from wattle.keeper.refusals import Refusal
+from wattle.keeper.sending import Sent, send_signal
 from wattle.keeper.spawn import Spawner
 from wattle.keeper.stop import State
 from wattle.keeper.timers import Timer, Timers
@@ -69,6 +70,7 @@ class Keeper:
             "order": self._order,
             "withdraw": self._withdraw,
             "stop": self._stop,
+            "signal": self._signal,
             "adopt": self._adopt,
             "imported": self._imported,
             "quit": self._quit,
@@ -113,6 +115,7 @@ class Keeper:
             {
                 "type": "hello",
                 "protocol": PROTOCOL,
+                "features": FEATURES,
                 "keeper_id": self.keeper_id,
                 "boot_id": self.boot_id,
                 "pid": os.getpid(),
@@ -158,6 +161,18 @@ class Keeper:
         grace = message.get("grace_seconds")
         self._ending.stop(worker, None if grace is None else float(grace))
         reach("keeper.stop.after")
+
+    def _signal(self, connection: Connection, message: dict) -> None:
+        uid = message["uid"]
+        worker = self._family.workers.get(uid)
+        sent = Sent([], [])
+        if worker is not None:
+            sent = send_signal(self._family, worker, int(message["signal"]), message["scope"])
+        if not any(sent):
+            self._write_journal()
+            self._send_reports()  # whoever hears that nothing of it lives has heard of the end, if it has ended
+        answer = {"type": "signalled", "request": message.get("request"), "uid": uid}
+        connection.tell(answer | {"pids": sent.pids, "refused": sent.refused})
 
     def _imported(self, connection: Connection, message: dict) -> None:
         seq = int(message["seq"])

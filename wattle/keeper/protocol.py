@@ -6,6 +6,9 @@ Text travels as ASCII JSON, so names that are not UTF-8 (surrogateescape) surviv
 import json
 
 PROTOCOL = 1
+# What a keeper of this protocol may be asked for beyond what its first version could: said in its `hello`, where a
+# daemon looks before it asks. `signal`: {uid, signal, scope, request}, answered by `signalled` {…, pids, refused}.
+FEATURES = ("signal",)
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 _encoder = json.JSONEncoder(separators=(",", ":")).encode
