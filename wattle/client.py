@@ -57,6 +57,15 @@ class Started(NamedTuple):
     run_id: int | None
 
 
+class Signalled(NamedTuple):
+    """The server's sentence, whom the signal reached, and who of the worker's tree may not be signalled by Wattle."""
+
+    text: str
+    pids: tuple[int, ...]
+    refused: tuple[int, ...]
+    signal: dict[str, Json]  # all that the server says of it
+
+
 class Stored(NamedTuple):
     """The server's sentence, whether anything changed, and what it thinks is odd."""
 
@@ -209,6 +218,16 @@ class Client:
     def stop_worker(self, workflow: str, worker: str) -> str:
         """Answers when every process of it is gone."""
         return self._patiently("POST", _path("workers", workflow, worker, "stop"))
+
+    def signal_worker(
+        self, workflow: str, worker: str, signal: str | int, *, leader_only: bool = False
+    ) -> Signalled:
+        """Send it to every process of a running worker, or to its first alone. It is no stop: whoever ends by it has
+        failed, whoever does not goes on."""
+        body = {"signal": signal} | ({"scope": "leader"} if leader_only else {})
+        answer = self._call("POST", _path("workers", workflow, worker, "signal"), body=body)
+        sent = answer["signal"]
+        return Signalled(answer["data"], tuple(sent["pids"]), tuple(sent["refused"]), sent)
 
     def restart_worker(
         self, workflow: str, worker: str, *, force: bool = False, params: Mapping[str, Json] | None = None

@@ -54,7 +54,7 @@ class Invalid(WattleError):
 
 
 class Forbidden(WattleError):
-    """This caller may not call from where it does."""
+    """It may not be done: not from where this caller calls, or not by this server."""
 
 
 class TooLarge(WattleError):

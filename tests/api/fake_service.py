@@ -36,7 +36,8 @@ from wattle.service.views import (
     WorkflowView,
 )
 from wattle.store.rows import AttemptRow
-from wattle.supervisor.answers import Told
+from wattle.supervisor.answers import SignalView, Told
+from wattle.supervisor.signals import not_running
 
 DAY = 1_725_012_000_000_000  # 2024-08-30T10:00:00.000Z
 SECOND = 1_000_000
@@ -242,6 +243,11 @@ class FakeService:
     ) -> Future[StartedView]:
         self.worker(workflow, worker)
         return self.answer(self._begin(self._workflow(workflow), "worker", worker))
+
+    def signal_worker(self, workflow: str, worker: str, number: int, scope: str) -> Future[SignalView]:
+        if self.worker(workflow, worker).status != "running":
+            raise not_running(f"{workflow}/{worker}", None)
+        return self.answer(SignalView(worker, "uid-1", 1, 1, number, scope, (4711, 4712), ()))
 
     def delete_worker(self, workflow: str, worker: str, *, force: bool = False) -> Future[StopView]:
         if self.worker(workflow, worker).status == "running" and not force:

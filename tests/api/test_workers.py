@@ -108,6 +108,47 @@ def test_verbs_take_no_fields(client: FlaskClient) -> None:
         assert client.post(url, data=b"{}", content_type="application/json").status_code == 200
 
 
+def test_a_signal_says_whom_it_reached(client: FlaskClient) -> None:
+    client.post(f"{WORKER}/start")
+    answer = client.post(f"{WORKER}/signal", json={"signal": "hup", "scope": "leader"})
+    assert answer.json["data"] == "Worker 'example-workflow/data_fetcher' was sent SIGHUP"
+    assert answer.json["signal"] == {
+        "signal": "SIGHUP", "number": 1, "scope": "leader", "run_id": 1, "attempt": 1, "processes": 2,
+        "pids": [4711, 4712], "refused": [],
+    }  # fmt: skip
+    for same in ("SIGKILL", "kill", 9, "9"):
+        assert client.post(f"{WORKER}/signal", json={"signal": same}).json["signal"]["signal"] == "SIGKILL"
+
+
+def test_a_signal_to_what_does_not_run_is_a_conflict(client: FlaskClient) -> None:
+    answer = client.post(f"{WORKER}/signal", json={"signal": "HUP"})
+    assert (answer.status_code, answer.json["error"]["code"]) == (409, "WORKER_NOT_RUNNING")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer", "words"),
+    [
+        ({}, "VALIDATION_ERROR", "/signal", 'The body must name the signal: {"signal": "HUP"}'),
+        ({"signal": None}, "UNKNOWN_SIGNAL", "/signal", "name or a number from 1 to 64 (it is null)"),
+        ({"signal": True}, "UNKNOWN_SIGNAL", "/signal", "(it is a boolean)"),
+        ({"signal": 0}, "UNKNOWN_SIGNAL", "/signal", "name or a number from 1 to 64"),
+        ({"signal": 65}, "UNKNOWN_SIGNAL", "/signal", "name or a number from 1 to 64"),
+        ({"signal": "99999999999999999999"}, "UNKNOWN_SIGNAL", "/signal", "is no signal"),
+        ({"signal": "HUPP"}, "UNKNOWN_SIGNAL", "/signal", "'HUPP' is no signal; did you mean HUP? There are HUP, INT,"),
+        ({"signal": "HUP", "scope": "group"}, "VALIDATION_ERROR", "/scope", "scope must be tree or leader"),
+        ({"signal": "HUP", "pid": 1}, "VALIDATION_ERROR", "/pid", "'pid' is not a field of this call"),
+    ],
+)
+def test_what_is_no_signal_is_400_and_names_those_that_are(
+    client: FlaskClient, body: dict, code: str, pointer: str, words: str
+) -> None:
+    client.post(f"{WORKER}/start")
+    answer = client.post(f"{WORKER}/signal", json=body)
+    error = answer.json["error"]
+    assert (answer.status_code, error["code"], error["details"][0]["pointer"]) == (400, code, pointer)
+    assert words in error["message"]
+
+
 @pytest.mark.parametrize("part", ["", "/schema", "/why", "/logs", "/logs?tail=3", "/logs/stream", "/metrics"])
 def test_an_unknown_worker_or_workflow_is_404_json_everywhere(client: FlaskClient, part: str) -> None:
     for path, code in (

@@ -94,7 +94,8 @@ def test_settings_that_are_wrong_name_their_source(shell):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["create", "f.json"], ["delete", "w"], ["start", "w"], ["stop", "w/a"], ["restart", "w"]]
+    "arguments",
+    [["create", "f.json"], ["delete", "w"], ["start", "w"], ["stop", "w/a"], ["restart", "w"], ["kill", "w/a"]],
 )
 def test_what_changes_something_needs_a_server(shell, arguments):
     shell.write("f.json", {"name": "w", "workers": [{"name": "a", "command": "true"}]})

@@ -74,8 +74,9 @@ def test_scope_leader_is_the_first_process_alone(keeper: Client) -> None:
     uid, _ = _counting(keeper)
     leader = keeper.wait_record("started", uid)["pid"]
     assert _send(keeper, uid, signal.SIGHUP, "leader")["pids"] == [leader]
+    until(lambda: _pids(keeper, uid, "hup"), "its line")
     _send(keeper, uid, signal.SIGHUP, "leader")
-    until(lambda: len(_pids(keeper, uid, "hup")) == 2, "two lines")
+    until(lambda: len(_pids(keeper, uid, "hup")) == 2, "another line")
     assert set(_pids(keeper, uid, "hup")) == {leader}
 
 

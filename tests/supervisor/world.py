@@ -14,6 +14,7 @@ from typing import Any
 from wattle.definition.canonical import canonical_json
 from wattle.definition.paths import Context
 from wattle.definition.validate import read_workflow
+from wattle.keeper.protocol import FEATURES
 from wattle.service.changing import Changing
 from wattle.service.definitions import Definitions
 from wattle.service.reading import Reading
@@ -43,6 +44,8 @@ class FakeKeeper:
         self.adopted: list[dict[str, Any]] = []
         self.frames: list[dict[str, Any]] = []
         self.spawned: list[tuple[str, int]] = []  # (worker, attempt), each at most once
+        self.features: tuple[str, ...] = FEATURES
+        self.reaches: tuple[list[int], list[int]] | None = ([1000], [])  # a signal's answer; None: it gives none
 
     # what the supervisor's side calls
 
@@ -76,6 +79,11 @@ class FakeKeeper:
                     if self.queued.pop(frame["uid"], None):
                         del self.orders[frame["uid"]]
                     self.reports.append({"type": "gone", "uid": frame["uid"], "request": 0})
+            case "signal":
+                if self.reaches is not None:
+                    pids, refused = self.reaches if frame["uid"] in self.live else ([], [])
+                    answer = {"uid": frame["uid"], "request": frame["request"], "pids": pids, "refused": refused}
+                    self.reports.append({"type": "signalled", **answer})
             case "adopt":
                 self.adopted += frame["workers"]
 
@@ -131,6 +139,7 @@ class FakeLink:
         self.hello = {
             "keeper_id": keeper.keeper_id,
             "boot_id": keeper.boot_id,
+            "features": keeper.features,
             "seq": len(keeper.journal),
             "live": [{"uid": uid} for uid in keeper.live],
             "queued": list(keeper.queued),

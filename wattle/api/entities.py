@@ -8,7 +8,16 @@ from typing import Any
 
 from wattle.api.envelope import instant
 from wattle.engine.outcome import signal_name
-from wattle.service.views import AttemptView, DagView, EventView, RunView, StopView, WorkerView, WorkflowView
+from wattle.service.views import (
+    AttemptView,
+    DagView,
+    EventView,
+    RunView,
+    SignalView,
+    StopView,
+    WorkerView,
+    WorkflowView,
+)
 
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 _OUTPUT = {
@@ -223,6 +232,20 @@ def stop(view: StopView) -> dict[str, Any]:
         "escalated": view.escalated,
         "survivors": 0,
         "unattributed": view.unattributed,
+    }
+
+
+def signal(view: SignalView) -> dict[str, Any]:
+    """What stands beside a signal's text."""
+    return {
+        "signal": signal_name(view.number),
+        "number": view.number,
+        "scope": view.scope,
+        "run_id": view.run_id,
+        "attempt": view.attempt,
+        "processes": len(view.pids),
+        "pids": list(view.pids),
+        "refused": list(view.refused),
     }
 
 

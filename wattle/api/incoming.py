@@ -11,7 +11,8 @@ from wattle.api.guard import BODY_BYTES
 from wattle.definition.document import parse_json
 from wattle.definition.names import LONGEST_CHARACTERS, nfc
 from wattle.definition.places import pointer
-from wattle.definition.problems import shown
+from wattle.definition.problems import it_is, shown
+from wattle.definition.signals import parse_signal
 from wattle.errors import Malformed, Problem
 
 _MOST_DETAILS = 100
@@ -55,6 +56,25 @@ def start() -> tuple[dict[str, Any], list[str], list[str]]:
     """The body of a workflow's start: params, `only` and `from` (lists of workers' names, empty where absent)."""
     body = json_object("params", "only", "from")
     return _params(body), _names(body, "only"), _names(body, "from")
+
+
+def signal() -> tuple[int, str]:
+    """The body of a signal: `{"signal": name or number, "scope": "tree"|"leader"}`, as (number, scope)."""
+    body = json_object("signal", "scope")
+    scope = body.get("scope", "tree")
+    if "signal" not in body:
+        raise _wrong("VALIDATION_ERROR", 'The body must name the signal: {"signal": "HUP"}', "/signal")
+    if scope not in ("tree", "leader"):
+        raise _wrong("VALIDATION_ERROR", f"scope must be tree or leader{it_is(scope)}", "/scope")
+    try:
+        return parse_signal(body["signal"]), scope
+    except ValueError as error:
+        message = str(error)
+        raise _wrong("UNKNOWN_SIGNAL", message[0].upper() + message[1:], "/signal") from None
+
+
+def _wrong(code: str, message: str, pointer: str) -> Malformed:
+    return Malformed(code, message, details=[Problem(code, message, pointer)])
 
 
 def _names(body: dict[str, Any], field: str) -> list[str]:

@@ -7,6 +7,7 @@ from wattle.api.envelope import success
 from wattle.api.later import when_done
 from wattle.api.rooms import rooms
 from wattle.api.streams import stream_of
+from wattle.engine.outcome import signal_name
 from wattle.logs.follow import Follower
 
 blueprint = Blueprint("workers", __name__)
@@ -48,6 +49,15 @@ def stop_worker(workflow: str, worker: str) -> Response:
     incoming.json_object()
     future = rooms().changing.stop_worker(workflow, worker)
     return when_done(future, lambda view: (f"Worker '{workflow}/{worker}' stopped", {"stop": entities.stop(view)}))
+
+
+@blueprint.post(f"{_WORKER}/signal")
+def signal_worker(workflow: str, worker: str) -> Response:
+    """It is no stop: whoever ends by it has failed, whoever does not goes on."""
+    number, scope = incoming.signal()
+    future = rooms().changing.signal_worker(workflow, worker, number, scope)
+    text = f"Worker '{workflow}/{worker}' was sent {signal_name(number)}"
+    return when_done(future, lambda view: (text, {"signal": entities.signal(view)}))
 
 
 @blueprint.post(f"{_WORKER}/restart")

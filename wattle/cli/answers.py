@@ -106,6 +106,16 @@ ANSWERS: dict[str, tuple[str, Callable[[], Schema]]] = {
     "show-workflow": ("wattle show WF --json", lambda: _with(_WORKFLOW, workers=_list(_WORKER))),
     "show-worker": ("wattle show WF/WORKER --json", lambda: _WORKER),
     "why": ("wattle why WF/WORKER --json", lambda: _WHY),
+    "kill": (
+        "wattle kill WF/WORKER --json",
+        lambda: _list(
+            _object(
+                "a signal that was sent",
+                worker=_TEXT, signal=_TEXT, number=_WHOLE, scope={"enum": ["tree", "leader"]}, run_id=_WHOLE,
+                attempt=_WHOLE, processes=_WHOLE, pids=_list(_WHOLE), refused=_list(_WHOLE),
+            )
+        ),
+    ),
     "logs": ("wattle logs WF --json", lambda: _list(_with(_LINE, worker=_TEXT))),
     "validate": (
         "wattle validate FILE --json",

@@ -36,6 +36,7 @@ VERBS = {
     "start": Verb("changing", "Start a workflow or worker."),
     "stop": Verb("changing", "Stop a workflow or worker, with everything it started."),
     "restart": Verb("changing", "Stop and start a workflow or worker."),
+    "kill": Verb("killing", "Send a signal to the processes of running workers."),
     "wait": Verb("waiting", "Wait for a run to end."),
     "status": Verb("status", "What runs, and how far it is."),
     "logs": Verb("logs", "What workers printed."),

@@ -43,6 +43,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("wattle stop report/fetch", "one worker"),
     ),
     "restart": (("wattle restart report/fetch", "one worker, in the run that is active"),),
+    "kill": (
+        ("wattle kill -s HUP shop/nginx", "a service reloads, as it does on that signal"),
+        ("wattle kill etl/load", "SIGKILL: it has failed, and is retried as its definition says"),
+        ("wattle kill -s USR1 --leader 'etl/*'", "the first process of each that runs"),
+    ),
     "status": (
         ("wattle status", "all workflows"),
         ("wattle status report", "one, with its workers"),

@@ -22,7 +22,7 @@ from wattle.definition.selection import chosen_workers, lacking_inputs
 from wattle.definition.validate import read_workflow, without_worker
 from wattle.errors import Conflict, Invalid, Problem, Unavailable, WattleError, worker_not_found
 from wattle.service.definitions import Definitions
-from wattle.service.views import CreatedView, StartedView, StopView
+from wattle.service.views import CreatedView, SignalView, StartedView, StopView
 from wattle.store.queries import Queries
 from wattle.supervisor.commands import NOT_IN_RUN, Alone, Commands, Definition, NewVersion, Rest, StaleDefinition
 from wattle.supervisor.loop import Supervisor
@@ -170,6 +170,23 @@ class Changing:
         is_defined = worker in self._definitions.worker_names(state.workflow.version_id)
         return self._supervisor.call_until_done(
             lambda commands, done: commands.stop_worker(workflow, worker, is_defined, done)
+        )
+
+    def signal_worker(
+        self, workflow: str, worker: str, number: int, scope: str, *, actor: str = "api"
+    ) -> "Future[SignalView]":
+        """Send a signal to what runs of the worker, as `tree` or `leader`. It is no stop: nothing else follows.
+
+        Conflict `WORKER_NOT_RUNNING` or `KEEPER_TOO_OLD`, Forbidden `SIGNAL_NOT_PERMITTED`, Unavailable
+        `KEEPER_UNAVAILABLE`.
+        """
+        state = self._definitions.state(workflow)
+        is_defined = worker in self._definitions.worker_names(state.workflow.version_id)
+        signals = self._supervisor.signals
+        return self._supervisor.call_until_done(
+            lambda commands, done: signals.send(
+                commands.in_active_run(workflow, worker, is_defined), number, scope, actor, done
+            )
         )
 
     def restart_worker(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wattle.supervisor.answers import StartedView, StopView
+from wattle.supervisor.answers import SignalView, StartedView, StopView
 
 __all__ = [
     "AttemptView",
@@ -15,6 +15,7 @@ __all__ = [
     "LogState",
     "LogsState",
     "RunView",
+    "SignalView",
     "StartedView",
     "StopView",
     "WorkerView",

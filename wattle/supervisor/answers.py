@@ -38,6 +38,21 @@ class StopView:
     signals: tuple[Told, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SignalView:
+    """A signal to one attempt, and whom it reached: the leader first where it is among them. `refused` are those of its
+    tree whom Wattle may not signal. `scope` is "tree" or "leader"."""
+
+    worker: str
+    attempt_uid: str
+    attempt: int
+    run_id: int
+    number: int
+    scope: str
+    pids: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
+
+
 def together(stops: Iterable[StopView]) -> StopView:
     """What several stops brought about."""
     stops = list(stops)

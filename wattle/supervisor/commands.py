@@ -35,6 +35,7 @@ from wattle.supervisor.clock import Clock
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import LiveRun, LiveWorker
 from wattle.supervisor.runs import Runs
+from wattle.supervisor.signals import not_running
 
 Done = Callable[[Any], None]  # takes the answer, or the WattleError that came instead
 NO_VALUES: Mapping[str, Any] = {}
@@ -314,6 +315,13 @@ class Commands:
         live.waiters.append(done)
         self._ledger.urgent = True
         self._runs.apply(run, live, Event.STOP, reason_code="stopped", reason="stopped by a user")
+
+    def in_active_run(self, name: str, worker: str, is_defined: bool) -> tuple[LiveRun, LiveWorker]:
+        """The worker of whose process something is wanted; Conflict where no active run has it."""
+        found = self._in_run(name, worker)
+        if found is not None:
+            return found
+        raise not_running(f"{name}/{worker}", None) if is_defined else worker_not_found(name, worker)
 
     # --- helpers
 

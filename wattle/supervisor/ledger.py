@@ -89,8 +89,16 @@ class Ledger:
     def imported(self, keeper_id: str, seq: int) -> None:
         self._facts.imported[keeper_id] = seq
 
-    def event(self, at: int, subject: str, kind: str, run_id: int | None, payload: Mapping[str, Any]) -> None:
-        self._facts.events.append(EventRow(at, subject, kind, run_id, payload))
+    def event(
+        self,
+        at: int,
+        subject: str,
+        kind: str,
+        run_id: int | None,
+        payload: Mapping[str, Any],
+        actor: str | None = None,
+    ) -> None:
+        self._facts.events.append(EventRow(at, subject, kind, run_id, payload, actor))
 
     def mark(self) -> int:
         """Where `rewind` goes back to."""

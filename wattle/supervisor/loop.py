@@ -29,6 +29,7 @@ from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.retention import Limits, Retention
 from wattle.supervisor.runs import Places, Runs
+from wattle.supervisor.signals import Signals
 from wattle.supervisor.space import COMMITTED_LOOK_SECONDS, LOOK_SECONDS, Space
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Supervisor:
         self.link: Link | None = None
         self.reconnect: Callable[[], None] = lambda: None  # set by recovery: finds or starts a keeper
         self.imported: dict[str, int] = {}
+        self.signals = Signals(self.outbox, self.ledger, self._timers, self.clock, lambda: self.link)
         self._acknowledged = 0
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -262,6 +264,8 @@ class Supervisor:
                 self.runs.reports.gone(frame["uid"])
             case "stuck":
                 self._stuck(frame["uid"], frame["pids"])
+            case "signalled":
+                self.signals.answered(frame["request"], frame["pids"], frame["refused"])
             case "held":
                 self.space.keeper_says(frame["reason"])
 
@@ -492,6 +496,7 @@ class Supervisor:
             self._epoll.unregister(self.link.fileno())
             self.link.close()
             self.link = None
+        self.signals.keeper_lost()
         self._find_keeper()
 
     def _find_keeper(self) -> None:

@@ -44,6 +44,10 @@ class Outbox:
         left = {} if grace_seconds is None else {"grace_seconds": grace_seconds}
         self.send({"type": "stop", "uid": uid, "request": 0, **left})
 
+    def drop(self, kind: str) -> None:
+        """The frames of that type that are not sent yet are not to be sent."""
+        self._frames = [frame for frame in self._frames if frame["type"] != kind]
+
     def limits(self, groups: dict[str, int | None]) -> None:
         self.send({"type": "limits", "groups": groups})
 
