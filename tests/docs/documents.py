@@ -19,7 +19,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COUNTED = {
     "cpu_percent", "cpu_seconds", "duration_seconds", "id", "last_event_id", "max_rss_bytes", "memory_bytes",
     "num_descriptors", "num_processes", "num_threads", "peak_memory_bytes", "peak_num_descriptors",
-    "peak_num_processes", "peak_num_threads", "pid", "pss_bytes", "read_bytes", "run_id", "runtime_seconds",
+    "peak_num_processes", "peak_num_threads", "pid", "pids", "pss_bytes", "read_bytes", "run_id", "runtime_seconds",
     "system_seconds", "user_seconds", "version", "written_bytes",
 }  # fmt: skip
 _SOMETIMES_UNKNOWN = {

@@ -126,7 +126,7 @@ def test_without_a_keeper_nothing_is_queued(tmp_path: Path) -> None:
     world = World(tmp_path, "a").play("run; start a")
     link, world.supervisor.link = world.supervisor.link, None
     error = error_of(send(world))
-    assert (error.code, "nothing was sent" in error.message) == ("KEEPER_UNAVAILABLE", True)
+    assert (error.code, "nothing was sent" in error.message) == ("KEEPER_AWAY", True)
     world.supervisor.link = link
     world.settle()
     assert events(world) == [] and "signal" not in [frame["type"] for frame in world.keeper.frames]
@@ -142,7 +142,7 @@ def test_a_keeper_that_is_lost_answers_nobody_and_the_next_one_is_not_asked(tmp_
     world.supervisor.lose_keeper("it was killed")
     world.settle()
     for future in (asked, unsent):
-        assert error_of(future).code == "KEEPER_UNAVAILABLE"
+        assert error_of(future).code == "KEEPER_AWAY"
         assert "may have been sent or not" in error_of(future).message
     assert [frame["signal"] for frame in world.keeper.frames if frame["type"] == "signal"] == [9]
 
@@ -153,7 +153,7 @@ def test_a_keeper_that_is_silent_keeps_nobody_waiting(tmp_path: Path) -> None:
     asked = send(world)
     request = world.keeper.frames[-1]["request"]
     world.pass_time(ANSWER_SECONDS + 1)
-    assert (error_of(asked).code, "within 10 s" in error_of(asked).message) == ("KEEPER_UNAVAILABLE", True)
+    assert (error_of(asked).code, "within 10 s" in error_of(asked).message) == ("KEEPER_AWAY", True)
     late = {"type": "signalled", "request": request, "uid": "x", "pids": [1], "refused": []}
     world.keeper.reports.append(late)
     world.settle()

@@ -142,7 +142,7 @@ def test_after_a_restart_of_the_server_and_of_the_keeper_it_still_arrives(server
         reply = server.request("POST", "/api/workers/app/web/signal", {"signal": "HUP"})
         if reply.status == 200:
             return reply
-        assert (reply.status, reply.body["error"]["code"]) == (503, "KEEPER_UNAVAILABLE"), reply.body
+        assert (reply.status, reply.body["error"]["code"]) == (503, "KEEPER_AWAY"), reply.body
         return None
 
     assert eventually(send).body["signal"]["processes"] == 3

@@ -62,19 +62,16 @@ def signal() -> tuple[int, str]:
     """The body of a signal: `{"signal": name or number, "scope": "tree"|"leader"}`, as (number, scope)."""
     body = json_object("signal", "scope")
     scope = body.get("scope", "tree")
-    if "signal" not in body:
-        raise _wrong("VALIDATION_ERROR", 'The body must name the signal: {"signal": "HUP"}', "/signal")
-    if scope not in ("tree", "leader"):
-        raise _wrong("VALIDATION_ERROR", f"scope must be tree or leader{it_is(scope)}", "/scope")
+    if "signal" not in body or scope not in ("tree", "leader"):
+        field, message = "signal", 'The body must name the signal: {"signal": "HUP"}'
+        if "signal" in body:
+            field, message = "scope", f"scope must be tree or leader{it_is(scope)}"
+        raise Malformed("VALIDATION_ERROR", message, details=[Problem("VALIDATION_ERROR", message, f"/{field}")])
     try:
         return parse_signal(body["signal"]), scope
     except ValueError as error:
-        message = str(error)
-        raise _wrong("UNKNOWN_SIGNAL", message[0].upper() + message[1:], "/signal") from None
-
-
-def _wrong(code: str, message: str, pointer: str) -> Malformed:
-    return Malformed(code, message, details=[Problem(code, message, pointer)])
+        message = str(error)[0].upper() + str(error)[1:]
+        raise Malformed("UNKNOWN_SIGNAL", message, details=[Problem("UNKNOWN_SIGNAL", message, "/signal")]) from None
 
 
 def _names(body: dict[str, Any], field: str) -> list[str]:

@@ -178,7 +178,7 @@ class Changing:
         """Send a signal to what runs of the worker, as `tree` or `leader`. It is no stop: nothing else follows.
 
         Conflict `WORKER_NOT_RUNNING` or `KEEPER_TOO_OLD`, Forbidden `SIGNAL_NOT_PERMITTED`, Unavailable
-        `KEEPER_UNAVAILABLE`.
+        `KEEPER_AWAY`.
         """
         state = self._definitions.state(workflow)
         is_defined = worker in self._definitions.worker_names(state.workflow.version_id)

@@ -127,4 +127,4 @@ def not_running(subject: str, live: LiveWorker | None) -> Conflict:
 
 
 def _unavailable(words: str) -> Unavailable:
-    return Unavailable("KEEPER_UNAVAILABLE", f"The keeper, which has the workers, {words}; try again")
+    return Unavailable("KEEPER_AWAY", f"The keeper, which has the workers, {words}; try again")
