@@ -256,8 +256,9 @@ class Client:
 
     def log_page(self, workflow: str, worker: str, **asked: Json) -> dict[str, Json]:
         """`{"data": entries, "next", "complete"}` of the log, for `from` (give it as `{"from": …}`), `limit`, `since`,
-        `until`, `grep`, `context`, `stream`, `attempt` as in docs/http.md. Give `next` as `from` to go on."""
-        start = {"from": 0 if "stream" in asked else "0:0"}
+        `until`, `grep`, `context`, `stream`, `attempt` as in docs/http.md. Give `next` as `from` to go on. With `tail`
+        (and `times`) it is the end of the log, and `complete` may be missing."""
+        start = {} if "tail" in asked else {"from": 0 if "stream" in asked else "0:0"}
         return self._call("GET", _path("workers", workflow, worker, "logs"), query=start | asked)
 
     def download_log(
@@ -279,20 +280,52 @@ class Client:
             raise self._no_server(error) from error
 
     def stream_logs(
-        self, workflow: str, worker: str, *, patience_seconds: float = 60.0, tail: int | None = None
+        self,
+        workflow: str,
+        worker: str,
+        *,
+        patience_seconds: float = 60.0,
+        tail: int | None = None,
+        stream: str | None = None,
+        last_event_id: str = "",
+        was_there: bool = False,
     ) -> Iterator[dict[str, Json]]:
         """Every line of the worker's log and then those to come, until its part in the run is over.
 
         Lines are `{"type": "stdout"|"stderr", "content", "time", …}`; all else is `{"type": "attempt" | "gap" |
         "truncated" | "end" | "error", …}`. A lost connection is made again where it was, without a line lost
-        or twice; after `patience_seconds` without a server it is NoServer, at once where there never was one.
+        or twice; after `patience_seconds` without a server it is NoServer, at once where there never was one
+        (`was_there` says that there was). `stream` is the only one wanted; `last_event_id`, which is
+        `<attempt uid>:<stdout offset>:<stderr offset>`, is where to go on.
         """
         path = _path("workers", workflow, worker, "logs", "stream")
-        last_id, lost_at, was_there = "", None, False
+        query = {"tail": tail, "stream": stream}
+        return self._follow(path, query, last_event_id, patience_seconds, was_there)
+
+    def stream_workflow_logs(
+        self,
+        workflow: str,
+        *,
+        patience_seconds: float = 60.0,
+        tail: int | None = None,
+        stream: str | None = None,
+        was_there: bool = False,
+    ) -> Iterator[dict[str, Json]]:
+        """The same of all workers of a workflow, from the start of its latest run until no run of it is active.
+
+        All but `end` and `error` have the name of their `worker`. A workflow that has never run is waited for.
+        """
+        path, query = _path("workflows", workflow, "logs", "stream"), {"tail": tail, "stream": stream}
+        return self._follow(path, query, "", patience_seconds, was_there)
+
+    def _follow(
+        self, path: str, query: Mapping[str, Json], last_id: str, patience_seconds: float, was_there: bool
+    ) -> Iterator[dict[str, Json]]:
+        lost_at = None
         retry = delay = _RETRY_SECONDS
         while True:
             try:
-                for event in self._events_of(path, last_id, tail):
+                for event in self._events_of(path, last_id, query):
                     was_there, lost_at = True, None
                     last_id = event.id or last_id
                     retry = delay = event.retry_seconds or retry
@@ -396,16 +429,16 @@ class Client:
             raise self._no_server(error) from error
         return self._checked(answer)
 
-    def _events_of(self, path: str, last_id: str, tail: int | None) -> "Iterator[_ServerEvent]":
+    def _events_of(self, path: str, last_id: str, query: Mapping[str, Json]) -> "Iterator[_ServerEvent]":
         """One connection of a stream, to its end or until it is lost."""
         import httpx
 
         headers = {"accept": "text/event-stream", "cache-control": "no-cache"}
         headers |= {"last-event-id": last_id} if last_id else {}
-        query = {"tail": tail} if tail is not None and not last_id else {}
+        query = {**query, "tail": None} if last_id else query
         limits = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS, pool=None)
         try:
-            with self._http.stream("GET", path, params=query, headers=headers, timeout=limits) as answer:
+            with self._http.stream("GET", path, params=_query(query), headers=headers, timeout=limits) as answer:
                 if answer.status_code == 204:
                     raise _StreamOver
                 if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith("text/event-str"):

@@ -4,22 +4,23 @@ Both of a worker's streams go to stdout, for they are the data here; in a termin
 """
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from wattle.cli.following import Followed, Worker
+from wattle.cli.following import Followed
+from wattle.cli.following import follow as follow_one
+from wattle.cli.log_lines import Tail, Wanted, Worker, read_tail
 from wattle.cli.matching import expand, target_arguments
-from wattle.cli.printing import Printer, instant_of
+from wattle.cli.printing import Printer
 from wattle.cli.server import connect_or_read
 from wattle.cli.session import Session, json_option, pass_session, shared_options
 from wattle.cli.target import Target
-from wattle.client import Client
+from wattle.client import Client, ClientError
 
 DEFAULT_LINES = 1000
-MOST_LINES = 100_000  # that a server gives
+CUT = "1 MiB"  # of a stream, which a server gives as a tail
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -52,36 +53,6 @@ class PatternType(click.ParamType):
             return re.compile(str(value))
         except re.error as error:
             self.fail(f"'{value}' is no regular expression: {error}", param, ctx)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which lines. `stream` None: both; a line whose time is not known is outside every span."""
-
-    stream: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    grep: "re.Pattern[str] | None" = None
-
-    @property
-    def is_everything(self) -> bool:
-        return self == Wanted()
-
-    def keeps(self, line: dict[str, Any]) -> bool:
-        """Also what is no line of the log, but where a single stream or a pattern is asked for."""
-        if line["type"] not in ("stdout", "stderr"):
-            return self.is_everything
-        if self.stream not in (None, line["type"]):
-            return False
-        if self.since is not None or self.until is not None:
-            at = (instant_of(line) or datetime.min).astimezone(UTC) if instant_of(line) else None
-            if (
-                at is None
-                or (self.since is not None and at < self.since)
-                or (self.until is not None and at > self.until)
-            ):
-                return False
-        return self.grep is None or self.grep.search(line["content"]) is not None
 
 
 @click.command("logs")
@@ -130,7 +101,7 @@ def logs_verb(
         )
     wanted = Wanted(stream, since, until, grep)
     with connect_or_read(session.config) as client:
-        workers = _workers(client, targets)
+        workers, whole = _workers(client, targets)
         names = _names(workers)
         options: dict[str, Any] = {"with_times": with_times, "raw": raw, "as_json": as_json}
         if not follow:
@@ -138,24 +109,32 @@ def logs_verb(
             return
         printer = Printer(session.out, names, **options)
         if len(workers) == 1:
-            for line in client.stream_logs(*workers[0], tail=lines):
-                if wanted.keeps(line):
-                    printer.line(names[0], line)
+            for line in follow_one(client, workers[0], lines, wanted):
+                printer.line(names[0], line)
         else:
-            Followed(client, workers, tail=lines, keeps=wanted.keeps).print(printer)
+            at_once = () if as_json or wanted.is_part else whole  # JSON tells of the end of each worker
+            Followed(client, workers, tail=lines, wanted=wanted, whole=at_once).print(printer)
 
 
-def _workers(client: Client, targets: tuple[Target, ...]) -> list[Worker]:
-    """Those of whole workflows too, each once."""
+def _workers(client: Client, targets: tuple[Target, ...]) -> tuple[list[Worker], list[str]]:
+    """Those of whole workflows too, each once; and the workflows of which all are wanted."""
     found: dict[Worker, None] = {}
+    known: dict[str, list[Worker]] = {}
     for target in expand(client, targets):
         if target.worker is not None:
             client.get_worker(target.workflow, target.worker)  # says so if there is none
             found[target.workflow, target.worker] = None
         else:
-            summaries = client.list_worker_summaries(target.workflow)
-            found.update(dict.fromkeys((target.workflow, summary["name"]) for summary in summaries))
-    return list(found)
+            known[target.workflow] = _all_of(client, target.workflow)
+            found.update(dict.fromkeys(known[target.workflow]))
+    for workflow in dict.fromkeys(workflow for workflow, _ in found):
+        if workflow not in known and len(targets) < len(found):  # of a pattern, which may mean all
+            known[workflow] = _all_of(client, workflow)
+    return list(found), [workflow for workflow, workers in known.items() if workers and found.keys() >= set(workers)]
+
+
+def _all_of(client: Client, workflow: str) -> list[Worker]:
+    return [(workflow, summary["name"]) for summary in client.list_worker_summaries(workflow)]
 
 
 def _names(workers: list[Worker]) -> list[str]:
@@ -174,30 +153,33 @@ def _print_tails(
     options: dict[str, Any],
 ) -> None:
     most = DEFAULT_LINES if lines is None else lines
-    tails = {name: read_lines(client, workers[name], most, wanted, attempt) if most else [] for name in workers}
+    tails = _tails(client, workers, most, wanted, attempt, options["with_times"]) if most else {}
     if options["as_json"]:
-        session.out.json([{"worker": name, **line} for name, tail in tails.items() for line in tail])
+        session.out.json([{"worker": name, **line} for name, tail in tails.items() for line in tail.lines])
         return
     printer = Printer(session.out, list(workers), **options)
     for name, tail in tails.items():
-        for line in tail:
+        for line in tail.lines:
             printer.line(name, line)
-        if lines is None and len(tail) >= DEFAULT_LINES and wanted.is_everything:
+        if not tail.complete:
+            session.note(f"these are the last {CUT} of each stream of '{name}'. --since WHEN shows all from then on")
+        elif lines is None and not wanted.is_part and len(tail.lines) >= DEFAULT_LINES:
             session.note(f"these are the last {DEFAULT_LINES} lines of '{name}'. -n N shows more")
 
 
-def read_lines(
-    client: Client, worker: Worker, most: int, wanted: Wanted, attempt: int | None = None
-) -> list[dict[str, Any]]:
-    """The last `most` wanted lines of each stream. The one place that knows what is chosen here and what there."""
-    read = most if wanted.is_everything else MOST_LINES
-    lines = client.log_tail(*worker, read, attempt=attempt)
-    if wanted.is_everything:
-        return lines
-    left: dict[str, int] = {}
-    kept = []
-    for line in reversed([line for line in lines if wanted.keeps(line)]):
-        left[line["type"]] = left.get(line["type"], 0) + 1
-        if left[line["type"]] <= most:
-            kept.append(line)
-    return kept[::-1]
+def _tails(
+    client: Client, workers: dict[str, Worker], most: int, wanted: Wanted, attempt: int | None, with_times: bool
+) -> dict[str, Tail]:
+    """Of several workers those that have that attempt; ClientError where none has."""
+    tails: dict[str, Tail] = {}
+    lacking: ClientError | None = None
+    for name, worker in workers.items():
+        try:
+            tails[name] = read_tail(client, worker, most, wanted, attempt=attempt, with_times=with_times)
+        except ClientError as error:
+            if error.code != "ATTEMPT_NOT_FOUND":
+                raise
+            lacking = lacking or error
+    if lacking is not None and not tails:
+        raise lacking
+    return tails
