@@ -228,8 +228,36 @@ def test_apply_restarts_services_that_run_alone_and_changed_and_nothing_else(she
     shell.run("stop", "app/*")
     shell.run("start", "app")
     wait_for(lambda: said("one") == "one 2\n")
+    pid = json.loads(shell.run("status", "app/one", "--json").stdout)["pid"]
     told = shell.run("apply", shell.write("app.json", document(one=3)))
-    assert "'app/one' is part of an active run, which keeps its definition" in told.stderr
+    active = json.loads(shell.run("runs", "app", "--json").stdout)[0]["id"]
+    assert (told.returncode, told.stdout.splitlines()) == (0, [
+        "Workflow 'app' updated",
+        f"Run {active} is active and keeps the definition that it began with, so service 'app/one' was not restarted. "
+        "`wattle restart app` ends it and begins a new one",
+    ])  # fmt: skip
+    assert json.loads(shell.run("status", "app/one", "--json").stdout)["pid"] == pid
+    assert shell.run("restart", "app").returncode == 0
+    wait_for(lambda: said("one") == "one 3\n")
+
+
+def test_a_service_that_cannot_be_restarted_keeps_no_other_from_it(shell, server):
+    def document(number, **fields):
+        services = [
+            {"name": name, "kind": "service", "command": f"echo {name} {number}; exec sleep 600"} for name in "ab"
+        ]
+        services[0] |= fields
+        return {"name": "app", "workers": services}
+
+    stored(shell, document(1))
+    assert shell.run("start", "app/a", "app/b").returncode == 0
+    wait_for(lambda: shell.run("logs", "app").stdout.count(" 1\n") == 2)
+    applied = shell.run("apply", shell.write("app.json", document(2, env_file="/nowhere/env")))
+    assert applied.returncode == 5
+    assert "'app/a' could not be restarted, it is stopped: " in applied.stderr
+    assert "/nowhere/env" in applied.stderr
+    assert applied.stdout.splitlines()[1:] == ["Service 'app/b' restarted with its new definition"]
+    wait_for(lambda: shell.run("logs", "app/b").stdout == "b 2\n")
 
 
 def test_a_dry_run_says_what_would_run_and_why(shell):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import click
 
 from wattle.cli.definition import checked
-from wattle.cli.exits import Exit
+from wattle.cli.exits import Exit, exit_of
 from wattle.cli.output import Screen
 from wattle.cli.server import connect, connect_or_read
 from wattle.cli.session import Session, pass_session, shared_options
@@ -19,11 +19,12 @@ from wattle.client import Client, ClientError
 @click.argument("file", metavar="FILE")
 @shared_options
 @pass_session
-def apply_verb(session: Session, file: str) -> None:
+def apply_verb(session: Session, file: str) -> int:
     """Make the stored workflow the one in a definition file ("-": standard input), whether it is there or not.
 
-    Services that run alone and whose definition changed are restarted; nothing else is run again. An active run of the
-    workflow keeps the definition that it began with, services included.
+    Services that run alone (`wattle start WF/WORKER`) and whose definition changed are restarted, with the defaults of
+    their params; nothing else is run again. An active run of the workflow keeps the definition that it began with, its
+    services included, and it is said which: `wattle restart WF` ends it and begins a new one.
     """
     definition = checked(file, session.config, session.talk.say)
     with connect(session.config) as client:
@@ -34,8 +35,9 @@ def apply_verb(session: Session, file: str) -> None:
             session.note(f"warning: {warning}")
         word = "created" if before is None else "updated" if stored.changed else "unchanged"
         session.out.say(f"Workflow '{definition.name}' {word}")
-        if stored.changed and running:
-            _restart_changed(session, client, definition.name, running)
+        if before is None or not stored.changed:
+            return Exit.DONE
+        return _carry_over(session, client, definition.name, running)
 
 
 @click.command("diff")
@@ -117,26 +119,47 @@ def _running_services(client: Client, workflow: str, document: dict[str, Any]) -
     return found
 
 
-def _restart_changed(session: Session, client: Client, workflow: str, running: list[Running]) -> None:
-    """A run keeps its definition, so a service that runs alone is stopped and begins a run of its own again."""
+def _carry_over(session: Session, client: Client, workflow: str, running: list[Running]) -> int:
+    """Of the changed services those that run alone begin a run of their own again; one that is refused keeps no other
+    from it. A run of the workflow is bound to the version that it began with: that it goes on as it was is said.
+    """
     now = {worker["name"]: worker for worker in client.definition(workflow)["workers"]}
+    code = Exit.DONE
+    kept = []
     for service in running:
         subject = f"{workflow}/{service.name}"
-        if now.get(service.name) == service.document:
-            continue
-        if service.name not in now:
+        if not service.is_alone:
+            kept += [service.name] if now.get(service.name) != service.document else []
+        elif service.name not in now:
             session.note(
                 f"service '{subject}' is in the definition no longer and runs on; `wattle stop {subject}` ends it"
             )
-        elif service.is_alone:
-            client.stop_worker(workflow, service.name)
-            client.start_worker(workflow, service.name, force=True)
+        elif now[service.name] != service.document:
+            before = "its stop is not complete"
+            try:
+                client.stop_worker(workflow, service.name)
+                before = "it is stopped"
+                client.start_worker(workflow, service.name, force=True)
+            except ClientError as error:
+                session.note(f"service '{subject}' could not be restarted, {before}: {error.message}")
+                code = code or exit_of(error)
+                continue
             session.out.say(f"Service '{subject}' restarted with its new definition")
-        else:
-            session.note(
-                f"service '{subject}' is part of an active run, which keeps its definition; "
-                f"`wattle restart {workflow}` begins a new one"
-            )
+    active = [run for run in client.list_runs(workflow, limit=20) if run["status"] == "running"]
+    for run in active:
+        if run["kind"] == "workflow":
+            _say_what_is_kept(session, workflow, run["id"], kept)
+    return code
+
+
+def _say_what_is_kept(session: Session, workflow: str, run: int, services: list[str]) -> None:
+    """On stdout: it is a part of the answer that not all runs as the file says."""
+    keeps = f"Run {run} is active and keeps the definition that it began with"
+    if services:
+        names = ", ".join(f"'{workflow}/{name}'" for name in services)
+        keeps += f", so services {names} were" if services[1:] else f", so service {names} was"
+        keeps += " not restarted"
+    session.out.say(f"{keeps}. `wattle restart {workflow}` ends it and begins a new one")
 
 
 def _text(document: Mapping[str, Any], screen: Screen) -> str:
