@@ -18,6 +18,8 @@ ASKED = [
     ("wattle status alp", ["alpha"]),
     ("wattle status alpha", ["alpha", "alpha/fetch", "alpha/load"]),
     ("wattle why alpha/f", ["alpha/fetch"]),
+    ("wattle kill -s SIGH", ["HUP"]),
+    ("wattle kill alp", ["alpha"]),
     ("wattle validate --js", ["--json"]),
     ("wattle completion ", ["bash", "zsh", "fish"]),
     ("wattle import pro", ["procfile", "process-compose"]),
