@@ -97,3 +97,26 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_every_value_has_its_place() -> None:
     _, places = parse_yaml(b"a:\n  b/c: [1, {x: 2}]\n", max_bytes=100)
     assert places.places["/a/b~1c/1/x"] == (2, 16)
+
+
+@pytest.mark.parametrize(
+    "text, remedy",
+    [
+        ("command: echo 'no: route'\n", "a text that holds `: ` stands in quotes"),
+        ("a:\n\tb: 1\n", "indent with blanks"),
+        ("command: *.txt\n", "begins with *"),
+        ("command: @x\n", "begins with @"),
+        ('command: "a b" && echo "c"\n', "the text ends at its second quote"),
+        ("command: 'a' b\n", "the text ends at its second quote"),
+        ("a: [1\n", None),
+    ],
+)
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_what_yaml_keeps_for_itself_comes_with_a_remedy(
+    text: str, remedy: str | None, loader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml, "CSafeLoader", getattr(yaml, loader), raising=False)
+    with pytest.raises(Malformed) as caught:
+        value(text)
+    (problem,) = caught.value.details
+    assert (remedy in problem.suggestion) if remedy and problem.suggestion else problem.suggestion is remedy

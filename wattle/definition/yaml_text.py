@@ -19,6 +19,8 @@ CODE = "INVALID_YAML"
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<rest>\.[0-9]+)?(?P<power>[eE][+-]?[0-9]+)?")
+_QUOTED_BEGIN = re.compile(r""":\s+("[^"]*"|'[^']*')\s*\S*""")
+_KEPT_BEGIN = re.compile(r"[:-]\s+([@`%&*!]).?$")
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
@@ -99,7 +101,8 @@ class _Reading:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             said = " ".join(filter(None, (error.problem, error.context)))
-            _refuse(said or "it cannot be read", mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            _refuse(said or "it cannot be read", line, column, _remedy(said, text, line, column))
         except yaml.YAMLError as error:
             _refuse(f"it cannot be read: {shown(str(error).splitlines()[0])}", 1, 1)
         if not documents:
@@ -209,6 +212,23 @@ def _place(event: Any) -> tuple[int, int]:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
-def _refuse(reason: str, line: int, column: int) -> NoReturn:
+def _remedy(said: str, text: str, line: int, column: int) -> str | None:
+    """What to write instead where a command meets what YAML keeps for itself; by the place, as its parsers differ."""
+    lines = text.split("\n")
+    here = lines[line - 1] if line <= len(lines) else ""
+    before, at = here[: column - 1], here[column - 1 : column]
+    if "mapping values are not allowed" in said:
+        return "a text that holds `: ` stands in quotes, or in a block below `command: |`"
+    if at == "\t" and not before.strip():
+        return "indent with blanks, not with tabs"
+    if _QUOTED_BEGIN.search(before):
+        return "the text ends at its second quote: quote the whole value, or use a block below `command: |`"
+    if kept := _KEPT_BEGIN.search(before + at):
+        return f"a text that begins with {kept[1]} stands in quotes"
+    return None
+
+
+def _refuse(reason: str, line: int, column: int, remedy: str | None = None) -> NoReturn:
     message = f"The file is not acceptable YAML: {reason} (line {line}, column {column})"
-    raise Malformed(CODE, message, details=[Problem(CODE, message, "", line=line, column=column)])
+    problem = Problem(CODE, message, "", remedy, line=line, column=column)
+    raise Malformed(CODE, message, details=[problem])
