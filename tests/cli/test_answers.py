@@ -18,8 +18,9 @@ DEFINITION = {
 COMMANDS = {
     "list": ["list"], "runs": ["runs", "w"], "status": ["status"], "status-workflow": ["status", "w"],
     "status-worker": ["status", "w/b"], "show-workflow": ["show", "w"], "show-worker": ["show", "w/a"],
-    "why": ["why", "w/c"], "logs": ["logs", "w"], "validate": ["validate", "w.json", "bad.json"],
-    "import": ["import", "procfile", "Procfile"], "doctor": ["doctor"], "fsck": ["fsck"],
+    "why": ["why", "w/c"], "why-workflow": ["why", "w"], "logs": ["logs", "w"],
+    "validate": ["validate", "w.json", "bad.json"], "import": ["import", "procfile", "Procfile"],
+    "doctor": ["doctor"], "fsck": ["fsck"], "error": ["status", "nowhere"],
 }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_what_the_verbs_print_is_as_the_schemas_say(shell):
     assert {*COMMANDS, "kill"} == set(ANSWERS), "tests/whole/test_signals.py has that of kill"
     for answer, command in COMMANDS.items():
         done = shell.run(*command, "--json")
-        value = json.loads(done.stderr if answer == "import" else done.stdout)
+        value = json.loads(done.stderr if answer in ("import", "error") else done.stdout)
         schema = json.loads(shell.run("schema", "--of", answer).stdout)
         assert schema == schema_of(answer)
         jsonschema.Draft202012Validator(schema).validate(value)

@@ -1,4 +1,4 @@
-"""The JSON Schemas of what verbs print with `--json` (and, an item a line, with `--jsonl`).
+"""The JSON Schemas of what verbs print with `--json` (and, an item a line, with `--jsonl`), and of their errors.
 
 Stable: what is required here stays, with its type; new keys may come. Tests compare them with what the verbs print.
 """
@@ -116,6 +116,7 @@ ANSWERS: dict[str, tuple[str, Callable[[], Schema]]] = {
             )
         ),
     ),
+    "why-workflow": ("wattle why WF --json", lambda: _list(_WHY)),
     "logs": ("wattle logs WF --json", lambda: _list(_with(_LINE, worker=_TEXT))),
     "validate": (
         "wattle validate FILE --json",
@@ -134,6 +135,14 @@ ANSWERS: dict[str, tuple[str, Callable[[], Schema]]] = {
         lambda: _object(
             "the data directory",
             ok={"type": "boolean"}, runs=_WHOLE, daemon={}, keeper={}, defects=_list(_DEFECT), notes=_list(_DEFECT),
+        ),
+    ),
+    "error": (
+        "any verb with --json or --jsonl that could not do its work: a line on stderr, nothing on stdout",
+        lambda: _object(
+            "an error",
+            code=_TEXT, message=_TEXT, exit_status={"enum": [2, 3, 4, 5, 124]},
+            next={**_TEXT_OR_NULL, "description": "the command to try"}, details=_list(_PROBLEM),
         ),
     ),
 }  # fmt: skip

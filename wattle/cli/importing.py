@@ -204,6 +204,8 @@ def _finish(session: Session, source: Source, make: "Callable[[], Imported]", ou
     try:
         imported = make()
     except (Malformed, Invalid, TooLarge) as error:
+        if as_json:
+            raise
         for line in told_lines(source, problems_of(error), session.config.lang, session.talk):
             session.talk.say(line)
         raise click.exceptions.Exit(exit_of(error)) from None

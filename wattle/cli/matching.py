@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from wattle.cli.exits import Exit, exit_of
+from wattle.cli.exits import Exit
+from wattle.cli.failing import tell_error
 from wattle.cli.session import Session
 from wattle.cli.target import EITHER, Target
 from wattle.client import Client, ClientError, NoServer
@@ -43,6 +44,7 @@ def each(session: Session, client: Client, targets: Iterable[Target], do: Callab
     code is the first one's. NoServer ends it."""
     code = Exit.DONE
     wanted = expand(client, targets)
+    session.targets += wanted
     for target in wanted:
         try:
             do(target)
@@ -51,8 +53,8 @@ def each(session: Session, client: Client, targets: Iterable[Target], do: Callab
         except WattleError as error:
             if len(wanted) == 1:
                 raise
-            session.note(error.message)
-            code = code or exit_of(error)
+            told = tell_error(session, error)
+            code = code or told
     return code
 
 

@@ -1,6 +1,8 @@
 """Names of what there is now, for completion and for "did you mean": quickly, or not at all."""
 
 import difflib
+import os
+import shlex
 from typing import Any
 
 from wattle.client import Client, answers
@@ -20,13 +22,31 @@ def worker_names(config: Config, workflow: str) -> list[str]:
     return _ask(config, lambda client: [worker["name"] for worker in client.list_worker_summaries(workflow)])
 
 
-def did_you_mean(config: Config, code: str, workflow: str, worker: str | None) -> str:
-    """A sentence to follow "does not exist": the nearest name and what lists all."""
-    if code == "WORKFLOW_NOT_FOUND":
-        return _hint(workflow, workflow_names(config), "`wattle list` names all")
-    if worker is None:
-        return ""
-    return _hint(worker, worker_names(config, workflow), f"`wattle status {workflow}` names all", f"{workflow}/")
+def did_you_mean(config: Config, code: str, workflow: str, worker: str | None) -> tuple[str, str | None]:
+    """A sentence to follow "does not exist": the nearest name and what lists all; and the command that does."""
+    if code == "WORKER_NOT_FOUND":
+        if worker is None:
+            return "", None
+        listing = f"wattle status {shlex.quote(workflow)}"
+        return _hint(worker, worker_names(config, workflow), f"`{listing}` names all", f"{workflow}/"), listing
+    names = _ask(config, lambda client: [[each["name"] for each in client.list_workflows()]])
+    if not names:
+        return "", None
+    if not names[0]:
+        return "there are none yet: `wattle run FILE` stores one and runs it", "wattle run FILE"
+    if os.path.isfile(workflow) and worker is None:
+        return f"it is a file here: `wattle run {shlex.quote(workflow)}`", f"wattle run {shlex.quote(workflow)}"
+    hint = _hint(workflow, names[0], "`wattle list` names all")
+    if worker is None and not hint.startswith("did") and (owner := _workflow_of(config, workflow, names[0])):
+        hint = f"did you mean the worker '{owner}/{workflow}'? `wattle list` names all"
+    return hint, "wattle list"
+
+
+def _workflow_of(config: Config, worker: str, workflows: list[str]) -> str | None:
+    """The first workflow that has such a worker, of those that are worth opening."""
+    if len(workflows) > MOST_WORKFLOWS_OPENED:
+        return None
+    return next((workflow for workflow in workflows if worker in worker_names(config, workflow)), None)
 
 
 def _hint(word: str, names: list[str], where: str, prefix: str = "") -> str:
@@ -37,7 +57,7 @@ def _hint(word: str, names: list[str], where: str, prefix: str = "") -> str:
     return f"did you mean '{prefix}{folded[close[0]]}'? {where}" if close else where
 
 
-def _ask(config: Config, question: Any) -> list[str]:
+def _ask(config: Config, question: Any) -> list[Any]:
     try:
         with _client(config) as client:
             return list(question(client))

@@ -8,15 +8,18 @@ from wattle.cli.session import Session, pass_session, shared_options
 
 @click.command("schema")
 @click.option(
-    "--of", "answer", type=click.Choice(["definition", *ANSWERS]), default="definition", show_default=True,
-    help="What it is the schema of: a definition, or what a verb prints with --json.",
+    "--of", "answer", type=click.Choice(["definition", *ANSWERS]), metavar="ANSWER", default="definition",
+    help="What it is the schema of [definition].",
 )  # fmt: skip
 @shared_options
 @pass_session
 def schema_verb(session: Session, answer: str) -> None:
     """Print the JSON Schema (2020-12) of a definition file, or of what a verb prints with --json.
 
-    With --jsonl a listing prints the items of its array, one a line.
+    With --jsonl a listing prints the items of its array, one a line. An error is one line on standard error.
+
+    ANSWER is one of: definition, list, runs, status, status-workflow, status-worker, show-workflow, show-worker, why,
+    why-workflow, logs, validate, import, doctor, fsck, error.
     """
     if answer != "definition":
         session.out.json(schema_of(answer))

@@ -21,7 +21,13 @@ class Session:
         self.flags: dict[str, Any] = {}
         self.colour = "auto"
         self.is_quiet = False
-        self.targets: list[tuple[str, str | None]] = []  # as they were typed
+        self.targets: list[tuple[str, str | None]] = []  # as they were typed, and what patterns became
+
+    @cached_property
+    def wants_json(self) -> bool:
+        """Asked of the arguments as they are: a mistake among them is told in JSON too."""
+        arguments = sys.argv[1 : sys.argv.index("--") if "--" in sys.argv else None]
+        return "--json" in arguments or "--jsonl" in arguments
 
     @cached_property
     def out(self) -> Screen:

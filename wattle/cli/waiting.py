@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from wattle.cli.exits import Exit, exit_of_run
+from wattle.cli.failing import tell
 from wattle.cli.output import counts_text, duration, plain, reason_of
 from wattle.cli.server import connect_or_read, find
 from wattle.cli.session import Session, json_option, pass_session, shared_options
@@ -34,8 +35,8 @@ def wait_verb(session: Session, what: str, seconds: float | None, as_json: bool)
     heard_at = time.monotonic()
     while run["status"] not in ENDED:
         if deadline is not None and time.monotonic() >= deadline:
-            session.note(f"run {run['id']} of '{run['workflow_name']}' still runs after {duration(seconds)}")
-            return Exit.WAIT_TIMEOUT
+            what = f"run {run['id']} of '{run['workflow_name']}' still runs after {duration(seconds)}"
+            return tell(session, "WAIT_TIMEOUT", what, Exit.WAIT_TIMEOUT, f"wattle wait {run['id']}")
         client = find(session.config)
         try:
             if client is None:
