@@ -67,7 +67,7 @@ def test_every_verb_has_help_and_takes_the_shared_options(shell, verb):
         (["list", "x"], "unexpected extra argument"),
         (["show"], "Missing argument"),
         (["show", "a/b/c"], "neither WORKFLOW nor WORKFLOW/WORKER"),
-        (["why", "w"], "'w/WORKER'"),
+        (["why", "w/"], "'w/' is neither WORKFLOW nor WORKFLOW/WORKER"),
         (["runs", "w/a"], "did you mean 'w'?"),
         (["start", "w", "--force"], "--force is for a worker"),
         (["validate"], "Missing argument"),

@@ -104,7 +104,7 @@ def test_status_of_a_worker_is_one_screen(shell, server):
     shell.run("start", "app")
     wait_for(lambda: "ready" in (text := shell.run("status", "app/db").stdout) and "tree" in text)
     shown = shell.run("status", "app/db").stdout
-    for words in ("app/db  ● ready since", "attempt    1, took", ", pid ", "cpu        ", "memory     ",
+    for words in ("app/db  ● ready, started", "attempt    1, took", ", pid ", "cpu        ", "memory     ",
                   "tree       3 processes", "readiness  ready: its consumers may use it", "| up"):  # fmt: skip
         assert words in shown, shown
     go(shell, "app")

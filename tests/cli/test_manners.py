@@ -123,14 +123,36 @@ def test_status_of_a_running_server_costs_a_few_times_more(shell):
     assert took < nothing * 12 + 0.05, (took, nothing)
 
 
-@pytest.mark.parametrize("verb", [path for path in VERBS if path not in ("doctor", "fsck")])
-def test_help_of_a_verb_loads_nothing_that_costs(shell, verb):
+COSTLY = {
+    "httpx", "flask", "werkzeug", "peewee", "networkx", "pydantic", "sqlite3", "psutil", "waitress", "yaml", "rich",
+    "jsonschema", "prometheus_client", "asyncio", "ssl", "http.client", "email", "wattle.daemon",
+    "wattle.definition", "wattle.store", "wattle.diagnosis",
+}  # fmt: skip
+OF_A_READER = COSTLY - {"httpx", "ssl", "http.client", "email"}  # what a call to a server needs
+
+
+def loaded_by(shell, *arguments):
+    """Every module that is there when `wattle` with these arguments has ended."""
     program = (
-        f"import sys, atexit; sys.argv = ['wattle', '{verb}', '--help'];"
+        f"import sys, atexit; sys.argv = ['wattle', *{arguments!r}];"
         "atexit.register(lambda: print('LOADED', *sorted(sys.modules)));"
         "from wattle.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=shell.environ)
     loaded = set(done.stdout.partition("LOADED")[2].split())
-    assert "click" in loaded
-    assert not loaded & {"httpx", "flask", "peewee", "networkx", "pydantic", "sqlite3", "psutil", "waitress", "yaml"}
+    assert "click" in loaded and done.returncode == 0, done.stderr
+    return loaded
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
+def test_help_loads_nothing_that_costs(shell, arguments):
+    assert loaded_by(shell, *arguments) & COSTLY == set()
+
+
+def test_asking_a_server_loads_nothing_that_the_server_is_made_of(shell):
+    shell.write("w.json", {"name": "w", "workers": [{"name": "a", "command": "true"}]})
+    shell.start("serve", "--listen", "127.0.0.1:0").says("listening")
+    assert shell.run("run", "w.json").returncode == 0
+    for arguments in (["status"], ["status", "w"], ["status", "w/a"], ["list"], ["why", "w/a"], ["history", "w"]):
+        loaded = loaded_by(shell, *arguments)
+        assert "httpx" in loaded and loaded & OF_A_READER == set(), arguments

@@ -82,7 +82,8 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(columns, monkeypatch):
 
 def test_columns_are_cut_only_where_they_must_be():
     assert output.fitted([10, 12, 8, 50], 80, 1) == [10, 12, 8, 50]
-    assert output.fitted([40, 12, 8, 50], 60, 1) == [14, 12, 8, 50]
+    assert output.fitted([40, 12, 8, 50], 60, 1) == [16, 12, 8, 50]
+    assert output.fitted([40, 12, 8, 50], 50, 1) == [8, 12, 8, 50]
     assert output.fitted([9, 30, 8, 5], 20, 1) == [8, 30, 8, 5]
 
 

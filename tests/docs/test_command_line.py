@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.docs.documents import DOCS, examples, screen_shape, section, shape, table
 from tests.docs.shells import Reader
-from wattle.cli.app import VERBS
+from wattle.cli.app import VERBS, cli
 from wattle.cli.exits import Exit
+from wattle.cli.session import Session
 from wattle.config import SETTINGS
 
 PAGE = DOCS / "command-line.md"
@@ -36,6 +38,21 @@ def test_the_commands_print_what_is_shown(reader: Reader) -> None:
 def test_every_verb_is_listed() -> None:
     verbs = {row[0].split()[1].strip("`") for row in table(PAGE.read_text())}
     assert verbs == set(VERBS)
+
+
+def test_the_options_of_every_verb_are_listed() -> None:
+    shared = {"--data-dir", "--server", "--lang", "--color", "--quiet"}
+    there = {}
+    for name in set(VERBS) - {"serve"}:
+        command = cli.get_command(click.Context(cli, obj=Session()), name)
+        verbs = {name: command} | {f"{name} {inner}": each for inner, each in getattr(command, "commands", {}).items()}
+        for path, verb in verbs.items():
+            assert verb is not None
+            options = [param.opts for param in verb.params if isinstance(param, click.Option)]
+            there[path] = {opts[-1] for opts in options} - shared
+    rows = table(section(PAGE, "Options"))
+    said = {row[0].strip("`"): set(re.findall(r"(?<!\()`(-[\w-]+)`", row[1])) for row in rows}
+    assert said == {path: options for path, options in there.items() if options}
 
 
 def test_the_exit_statuses_are_those_of_the_code() -> None:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from wattle import __version__
-from wattle.cli.exits import Exit, exit_of
+from wattle.cli.exits import Exit
+from wattle.cli.failing import abandon_output, tell_defect, tell_error, tell_system_error, tell_usage
 from wattle.cli.session import Session, shared_options
 from wattle.errors import WattleError
 
@@ -25,6 +26,7 @@ VERBS = {
     "serve": Verb("serving", "Run the server, in the foreground."),
     "run": Verb("running", "Run a definition file to its end."),
     "import": Verb("importing", "Turn a file of another tool into a definition."),
+    "init": Verb("beginning", "Write a first definition, to be changed."),
     "validate": Verb("validating", "Say everything that is wrong with definition files."),
     "create": Verb("changing", "Store a workflow."),
     "apply": Verb("applying", "Store a workflow, or a new version of it."),
@@ -51,6 +53,15 @@ VERBS = {
     "doctor": Verb("doctor", "What kernel and file systems offer, and what is done without."),
     "fsck": Verb("fsck", "Check the data directory, and repair nothing."),
     "down": Verb("ending", "Stop everything, server included."),
+}
+
+SECTIONS = {
+    "Write a definition": ("init", "validate", "graph", "schema", "import"),
+    "Run it": ("run", "wait"),
+    "Look": ("status", "why", "logs", "top", "history", "runs", "events", "list", "show"),
+    "Steer what runs": ("start", "stop", "restart", "kill"),
+    "Change what is stored": ("create", "apply", "diff", "export", "delete"),
+    "Server and machine": ("serve", "down", "doctor", "fsck", "completion"),
 }
 
 
@@ -82,15 +93,27 @@ class LazyGroup(click.Group):
         return verbs if verbs or not incomplete.startswith("-") else click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+        listed = {name for names in SECTIONS.values() for name in names}
+        wide = max(map(len, VERBS))
+        for title, names in {**SECTIONS, "More": [name for name in VERBS if name not in listed]}.items():
+            rows = [(name.ljust(wide), VERBS[name].summary) for name in names if name in VERBS]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[:1] == ["help"]:  # `wattle help run`, as of git and docker
+            args = [*args[1:2], "--help"]
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             import difflib
 
-            close = difflib.get_close_matches(args[0], VERBS, 1)
-            hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(VERBS)}."
+            from wattle.cli.hints import ELSEWHERE
+
+            meant = ELSEWHERE.get(args[0]) or next(iter(difflib.get_close_matches(args[0], VERBS, 1)), None)
+            hint = f"Did you mean '{meant}'?" if meant else f"There are {', '.join(VERBS)}."
             raise click.UsageError(f"'{args[0]}' is not a command. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -126,10 +149,11 @@ def cli(ctx: click.Context) -> None:
     """Wattle runs workflows of processes: in dependency order, supervised, with every state explained.
 
     \b
-    wattle run FILE       run a definition to its end
-    wattle serve          be the server of HTTP API and page
-    wattle status         what runs, and how far it is
-    wattle logs WF -f     what its workers print
+    wattle init first.yaml               write a small definition, to be changed
+    wattle run first.yaml                run it to its end, and watch it
+    wattle why first                     why workers failed or wait; `status`: all
+    wattle run first.yaml --from WORKER  mended: that one again, and what needs it
+    wattle serve                         be a server: `start`, `stop`, HTTP API
 
     FILE is a definition, JSON or YAML ("-": standard input); WF a workflow, WF/WORKER one of its workers.
     `wattle VERB --help` has examples. Data goes to standard output, everything else to standard error.
@@ -147,9 +171,9 @@ def run() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        _abandon_output()
+        abandon_output()
     except OSError:  # a full disk
-        _abandon_output()
+        abandon_output()
         code = code or Exit.REFUSED
     sys.exit(code)
 
@@ -174,57 +198,14 @@ def _outcome() -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        _say(_usage(error))
-        return Exit.USAGE
+        return tell_usage(session, error)
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.DONE
     except WattleError as error:
-        for problem in error.details[1:] and error.details or (error,):
-            _say(f"wattle: {problem.message}{_next(session, error)}")
-        return exit_of(error)
-    except OSError as error:  # a full disk, a directory that has gone
+        return tell_error(session, error)
+    except Exception as error:
         if os.environ.get("WATTLE_DEBUG") == "1":
             raise
-        _say(f"wattle: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        return Exit.REFUSED
-    except Exception as error:  # a defect of ours: say so in a line, never a traceback by surprise
-        if os.environ.get("WATTLE_DEBUG") == "1":
-            raise
-        _say(f"wattle: internal error: {type(error).__name__}: {error}. WATTLE_DEBUG=1 shows where; please report it")
-        return Exit.REFUSED
-
-
-def _next(session: Session, error: WattleError) -> str:
-    """What to try where a name does not exist."""
-    if error.code not in ("WORKFLOW_NOT_FOUND", "WORKER_NOT_FOUND"):
-        return ""
-    target = next((target for target in session.targets if f"'{target[0]}" in error.message), None)
-    if target is None:
-        return ""
-    from wattle.cli.names import did_you_mean
-
-    hint = did_you_mean(session.config, error.code, *target)
-    return f". {hint[0].upper()}{hint[1:]}" if hint else ""
-
-
-def _usage(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "wattle"
-    what = error.format_message().rstrip(".")
-    return f"wattle: {what}{'' if what.endswith('?') else '.'} Try `{command} --help`"
-
-
-def _say(text: str) -> None:
-    try:
-        click.echo(text, err=True)
-    except OSError:
-        _abandon_output()
-
-
-def _abandon_output() -> None:
-    """Nobody reads any more: the interpreter must not complain when it flushes at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+        return tell_system_error(session, error) if isinstance(error, OSError) else tell_defect(session, error)

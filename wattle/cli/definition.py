@@ -165,7 +165,21 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}{_nearest(path)}") from None
+
+
+def _nearest(path: str) -> str:
+    """The definition beside it that was meant: the name of a workflow is not that of its file."""
+    import difflib
+
+    directory, name = os.path.split(path)
+    try:
+        beside = [each for each in os.listdir(directory or ".") if each.endswith((".yaml", ".yml", ".json"))]
+    except OSError:
+        return ""
+    stems = [each for each in beside if os.path.splitext(each)[0] == name]
+    close = stems or difflib.get_close_matches(name, beside, 1, 0.75)
+    return f". Did you mean '{os.path.join(directory, close[0])}'?" if close and close[0] != name else ""
 
 
 def _anchor(document: dict[str, Any], directory: str, home: str) -> None:

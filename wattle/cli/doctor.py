@@ -10,12 +10,10 @@ from wattle.cli.output import plain
 from wattle.cli.session import Session, json_option, pass_session, shared_options
 from wattle.client import Client, answers
 from wattle.config import Config
-from wattle.diagnosis.doctor import examine
-from wattle.diagnosis.probe import Level, worst
 from wattle.errors import WattleError
 
 ANSWER_SECONDS = 5.0
-COLOURS = {Level.OK: "32", Level.DEGRADED: "33", Level.BROKEN: "1;31"}
+COLOURS = {"ok": "32", "degraded": "33", "broken": "1;31"}
 
 
 @click.command("doctor")
@@ -27,6 +25,9 @@ def doctor_verb(session: Session, as_json: bool) -> int:
 
     Exit status 5 where something is broken; needs no server, and keeps nothing of what it tries.
     """
+    from wattle.diagnosis.doctor import examine
+    from wattle.diagnosis.probe import Level, worst
+
     findings = list(examine(session.config.data_dir, wattle.__version__, _daemon_version(session.config)))
     level = worst(findings)
     if as_json:

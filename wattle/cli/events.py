@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wattle.cli.output import LOOKS, duration, instant, pad, plain, state_word, width
+from wattle.cli.output import LOOKS, duration, elapsed_seconds, instant, pad, plain, state_word, width
 from wattle.cli.server import connect_or_read, find
 from wattle.cli.session import Session, json_option, pass_session, shared_options
 from wattle.cli.target import WORKFLOW, Target
@@ -39,6 +39,8 @@ def events_verb(
         if after is None:
             found = found[-wanted:] if wanted else []
         _print(session, found, as_json)
+        if not found and not follow and not as_json:
+            session.note("nothing has happened yet" if after is None else f"nothing has happened after {after}")
         if follow:
             for event in _to_come(session, client, newest, workflow):
                 _print(session, [event], as_json)
@@ -88,7 +90,7 @@ def _print(session: Session, events: Iterable[dict[str, Any]], as_json: bool) ->
 
 @click.command("history")
 @click.argument("target", type=WORKFLOW, metavar="WF")
-@click.option("-n", "limit", type=click.IntRange(1, 200), default=10, show_default=True, help="How many runs.")
+@click.option("-n", "limit", type=click.IntRange(1, 200), metavar="N", default=10, help="How many runs [10].")
 @json_option
 @shared_options
 @pass_session
@@ -142,4 +144,5 @@ def _mark(session: Session, word: str) -> str:
 
 
 def _took(run: dict[str, Any]) -> str:
-    return duration(run.get("duration_seconds"))
+    seconds = run.get("duration_seconds")
+    return duration(elapsed_seconds(run) if seconds is None else seconds)

@@ -7,12 +7,18 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "run": (
         ("wattle run report.json", "to its end; the exit status is the workflow's"),
+        ("wattle run report.json --from clean", "clean and what descends from it; files of the others must be there"),
+        ("wattle run report.json --dry-run", "what would run"),
         ("wattle run report.yaml --param month=2026-11", "with a value for a param"),
         ("wattle run report.json --detach", "in the background"),
     ),
     "import": (
         ("wattle import procfile Procfile -o shop.json", "a Procfile as services"),
         ("wattle import dagu etl.yaml | wattle validate -", "a DAG of Dagu, checked"),
+    ),
+    "init": (
+        ("wattle init first.yaml", "then `wattle run first.yaml`"),
+        ("wattle init -", "to look at it"),
     ),
     "validate": (
         ("wattle validate *.json", "every problem of every file, with its line"),
@@ -73,7 +79,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("wattle runs report -n 5", "the newest five"),
         ("wattle runs report -q", "their numbers alone"),
     ),
-    "why": (("wattle why report/mail", "why it waits, failed or was cancelled"),),
+    "why": (
+        ("wattle why report/mail", "why it waits, failed or was cancelled"),
+        ("wattle why report", "every worker that did not complete"),
+    ),
     "graph": (
         ("wattle graph report.json", "of a file"),
         ("wattle graph report --mermaid", "of a stored workflow, as text for Mermaid"),
@@ -81,6 +90,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "schema": (
         ("wattle schema > wattle.schema.json", "of definitions, for an editor"),
         ("wattle schema --of list", "of what `wattle list --json` prints"),
+        ("wattle schema --of error", "of what stands on stderr where a verb with --json could not do its work"),
     ),
     "completion": (
         ('eval "$(wattle completion bash)"', "for this shell"),

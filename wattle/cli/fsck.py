@@ -1,15 +1,17 @@
 """`wattle fsck`: is the data directory as it has to be. It repairs nothing."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wattle.cli.exits import Exit
 from wattle.cli.output import count_of, plain
 from wattle.cli.session import Session, json_option, pass_session, shared_options
-from wattle.diagnosis.fsck import Report, check
-from wattle.diagnosis.scene import Defect
+
+if TYPE_CHECKING:
+    from wattle.diagnosis.fsck import Report
+    from wattle.diagnosis.scene import Defect
 
 
 @click.command("fsck")
@@ -21,6 +23,8 @@ def fsck_verb(session: Session, as_json: bool) -> int:
 
     Exit status 5 where anything is wrong. Safe while a server runs.
     """
+    from wattle.diagnosis.fsck import check
+
     report = check(session.config.data_dir)
     if as_json:
         session.out.json(_as_json(report))
@@ -34,11 +38,11 @@ def fsck_verb(session: Session, as_json: bool) -> int:
     return Exit.REFUSED if report.defects else Exit.DONE
 
 
-def _line(word: str, defect: Defect) -> str:
+def _line(word: str, defect: "Defect") -> str:
     return f"{word}  {defect.check}: {plain(defect.where)}: {plain(defect.what)}; {plain(defect.remedy)}"
 
 
-def _as_json(report: Report) -> dict[str, Any]:
+def _as_json(report: "Report") -> dict[str, Any]:
     return {
         "ok": not report.defects,
         "runs": report.runs,
@@ -49,5 +53,5 @@ def _as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _shown(defect: Defect) -> dict[str, str]:
+def _shown(defect: "Defect") -> dict[str, str]:
     return {name: value for name, value in dataclasses.asdict(defect).items() if name != "is_note"}

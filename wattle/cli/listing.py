@@ -2,7 +2,7 @@
 
 import click
 
-from wattle.cli.output import duration, elapsed_seconds, instant, reason_of, state_word
+from wattle.cli.output import NO_WORKFLOWS, duration, elapsed_seconds, instant, reason_of, state_word
 from wattle.cli.server import connect_or_read
 from wattle.cli.session import Session, json_option, jsonl_option, pass_session, shared_options
 from wattle.cli.target import WORKFLOW, Target
@@ -24,7 +24,7 @@ def list_verb(session: Session, as_json: bool, as_jsonl: bool) -> None:
     elif session.is_quiet:
         session.out.names(workflow["name"] for workflow in workflows)
     elif not workflows:
-        session.note("there are no workflows. Make one with `wattle create FILE`")
+        session.note(NO_WORKFLOWS)
     else:
         rows = [
             [
@@ -41,7 +41,7 @@ def list_verb(session: Session, as_json: bool, as_jsonl: bool) -> None:
 
 @click.command("runs")
 @click.argument("target", type=WORKFLOW, metavar="WF")
-@click.option("-n", "limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")
+@click.option("-n", "limit", type=click.IntRange(1, 1000), metavar="N", default=20, help="How many [20].")
 @json_option
 @jsonl_option
 @shared_options

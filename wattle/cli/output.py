@@ -33,8 +33,11 @@ LOOKS = {
     "cancelled": Look("⊘", "-", _ODD),
 }
 _UNKNOWN = Look("?", "?", _ODD)
+NO_WORKFLOWS = "there are no workflows. `wattle init FILE` writes a definition, `wattle run FILE` stores and runs it"
 LAST_COLUMNS = 20  # what the last column of a table gets in a narrow terminal
 LEAST_CUT_COLUMNS = 8
+LEAST_NAME_COLUMNS = 16  # of the first column, by which rows are told apart; from ROOMY_COLUMNS on
+ROOMY_COLUMNS = 60
 
 
 class Screen:
@@ -118,7 +121,8 @@ def fitted(widths: Sequence[int], columns: int, fixed: int | None = None) -> lis
     fit = list(widths)
     room = columns - 2 * (len(fit) - 1) - min(fit[-1], LAST_COLUMNS)
     while sum(fit[:-1]) > room:
-        shrinkable = [at for at in range(len(fit) - 1) if at != fixed and fit[at] > LEAST_CUT_COLUMNS]
+        least = [LEAST_CUT_COLUMNS if at or columns < ROOMY_COLUMNS else LEAST_NAME_COLUMNS for at in range(len(fit))]
+        shrinkable = [at for at in range(len(fit) - 1) if at != fixed and fit[at] > least[at]]
         if not shrinkable:
             break
         fit[max(shrinkable, key=lambda at: fit[at])] -= 1
@@ -187,9 +191,9 @@ def count_of(number: int, noun: str) -> str:
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """`3 completed, 1 failed`, in the order in which one asks."""
-    order = ("completed", "failed", "cancelled", "running", "created")
-    return ", ".join(f"{counts[status]} {status}" for status in order if counts.get(status))
+    """`3 completed, 1 failed`, in the order in which one asks; what has not begun waits."""
+    words = {status: status for status in ("completed", "failed", "cancelled", "running")} | {"created": "waiting"}
+    return ", ".join(f"{counts[status]} {word}" for status, word in words.items() if counts.get(status))
 
 
 def plain(text: str) -> str:

@@ -56,12 +56,8 @@ def run_verb(
     """Run a definition file to its end ("-": standard input).
 
     On a terminal the workers are a live table, elsewhere each change of state is a line. The exit status is the
-    workflow's: 0 completed, 1 failed or cancelled. Ctrl-C leaves the workers running.
-
-    \b
-    wattle run etl.yaml                    everything
-    wattle run etl.yaml --from clean       clean and what descends from it; files of the others must be there
-    wattle run etl.yaml --dry-run          what would run
+    workflow's: 0 completed, 1 failed or cancelled. Ctrl-C leaves the workers running. Where no server runs, this
+    command is the server as long as it lasts.
     """
     definition = checked(file, session.config, session.talk.say)
     values = values_by_types({name: param.type for name, param in definition.params.items()}, params)

@@ -8,7 +8,7 @@ import click
 from wattle.cli.output import Screen, duration, elapsed_seconds, instant, plain, reason_of, state_word
 from wattle.cli.server import connect_or_read
 from wattle.cli.session import Session, json_option, pass_session, shared_options
-from wattle.cli.target import EITHER, WORKER, Target
+from wattle.cli.target import EITHER, Target
 from wattle.client import Client
 from wattle.errors import worker_not_found
 
@@ -32,19 +32,29 @@ def show_verb(session: Session, target: Target, as_json: bool) -> None:
 
 
 @click.command("why")
-@click.argument("target", type=WORKER, metavar="WF/WORKER")
+@click.argument("target", type=EITHER, metavar="WF[/WORKER]")
 @json_option
 @shared_options
 @pass_session
 def why_verb(session: Session, target: Target, as_json: bool) -> None:
-    """Why a worker is in the state it is in, in one sentence."""
-    assert target.worker is not None
+    """Why a worker is in the state it is in, in one sentence; of a workflow, each that has not completed.
+
+    --json of a workflow is a list.
+    """
     with connect_or_read(session.config) as client:
-        answer = client.why(target.workflow, target.worker)
+        if target.worker is not None:
+            answers = [client.why(target.workflow, target.worker)]
+        else:
+            left = [node["name"] for node in client.dag(target.workflow)["nodes"] if node["status"] != "completed"]
+            answers = [client.why(target.workflow, name) for name in left]
     if as_json:
-        session.out.json(answer)
-    else:
-        session.out.say(f"{target}: {session.out.state(state_word(answer))}: {plain(reason_of(answer))}")
+        session.out.json(answers if target.worker is None else answers[0])
+        return
+    for answer in answers:
+        name = f"{target.workflow}/{answer['name']}"
+        session.out.say(f"{name}: {session.out.state(state_word(answer))}: {plain(reason_of(answer))}")
+    if not answers:
+        session.note(f"every worker of '{target}' has completed")
 
 
 def _workflow(client: Client, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import click
 
 from wattle.cli.matching import expand, is_pattern
 from wattle.cli.output import (
+    NO_WORKFLOWS,
     Screen,
     count_of,
     counts_text,
@@ -24,6 +25,7 @@ from wattle.cli.target import EITHER, Target
 from wattle.client import Client
 
 LAST_LINES = 10
+ENDED = ("completed", "failed", "cancelled")
 
 
 @click.command("status")
@@ -73,14 +75,14 @@ def overview(client: Client) -> list[dict[str, Any]]:
     """The workflows; running ones with `counts` of their workers by status."""
     shown = []
     for workflow in client.list_workflows():
-        run = latest_run(client, workflow["name"]) if workflow["status"] == "running" else None
+        run = latest_whole_run(client, workflow["name"]) if workflow["status"] == "running" else None
         shown.append(workflow | {"counts": client.get_run(run["id"])["counts"] if run else None})
     return shown
 
 
 def workflow_status(client: Client, name: str) -> dict[str, Any]:
-    """The workflow, its latest run (None before the first), and its workers with attempt and reason."""
-    return client.get_workflow(name) | {"run": latest_run(client, name), "workers": client.dag(name)["nodes"]}
+    """The workflow, its latest run as a whole (None before the first), and its workers with attempt and reason."""
+    return client.get_workflow(name) | {"run": latest_whole_run(client, name), "workers": client.dag(name)["nodes"]}
 
 
 def worker_status(client: Client, workflow: str, name: str) -> dict[str, Any]:
@@ -98,9 +100,17 @@ def latest_run(client: Client, workflow: str) -> dict[str, Any] | None:
     return runs[0] if runs else None
 
 
+def latest_whole_run(client: Client, workflow: str) -> dict[str, Any] | None:
+    """The one that the workflow's status is of: runs of one worker alone are passed over."""
+    latest = latest_run(client, workflow)
+    if latest is None or latest["kind"] == "workflow":
+        return latest
+    return next((run for run in client.list_runs(workflow, limit=1000) if run["kind"] == "workflow"), None)
+
+
 def _show_overview(session: Session, workflows: list[dict[str, Any]]) -> None:
     if not workflows:
-        session.note("there are no workflows. Make one with `wattle create FILE`")
+        session.note(NO_WORKFLOWS)
         return
     rows = [
         [
@@ -150,7 +160,11 @@ def _counts(workers: list[dict[str, Any]]) -> dict[str, int]:
 def _show_worker(out: Screen, target: Target, worker: Mapping[str, Any]) -> None:
     word = state_word(worker)
     since = worker["completed_at"] or worker["started_at"]
-    out.say(f"{out.bold(str(target))}  {out.state(word)}" + (f" since {instant(since)}" if since else ""))
+    # When it became ready, or was told to stop, is not said here: when it started is.
+    began = " since" if word in ("running", *ENDED) else ", started"
+    of_run = f" (run {worker['run_id']})" if worker["run_id"] is not None else ""
+    head = f"{out.bold(str(target))}  {out.state(word)}"
+    out.say(head + (f"{began} {instant(since)}" if since else "") + of_run)
     if reason := reason_of(worker):
         out.say(f"  why        {plain(reason)}")
     if worker["attempt"]:

@@ -12,6 +12,7 @@ from wattle.cli.showing import output_path
 from wattle.client import Client
 
 TAIL_LINES = 10
+MOST_STARTS = 4  # workers named in the command that begins again; with more it is the whole run
 MOST_SHOWN = {"completed": 20, "failed": 20, "cancelled": 10}
 
 
@@ -87,13 +88,19 @@ class Summary:
         """The next command to try, where something went wrong."""
         failed = [worker["name"] for worker in workers if worker["status"] == "failed"]
         if not failed:
+            if run["status"] == "cancelled" and self._again:
+                self._say(f"next: `{self._again}` runs it again")
             return
         import shlex
 
         target = shlex.quote(f"{run['workflow_name']}/{failed[0]}")
         tips = f"`wattle logs {target}` shows what it printed"
+        if len(failed) > 1:
+            tips += f", `wattle why {shlex.quote(run['workflow_name'])}` why each failed"
         if self._again:
-            tips += f", `{self._again} --from {shlex.quote(failed[0])}` begins again there"
+            # All that failed: one that is left out counts as completed.
+            starts = "".join(f" --from {shlex.quote(name)}" for name in failed) if len(failed) <= MOST_STARTS else ""
+            tips += f", `{self._again}{starts}` begins again" + (" there" if starts else "")
         self._say(f"next: {tips}")
 
 

@@ -107,6 +107,7 @@ class Reading:
         reasons = {
             ("completed", "ended"): "it ended well and every declared output is there",
             ("running", "running"): f"its attempt {view.attempt} runs",
+            ("running", "ready"): f"its attempt {view.attempt} runs and is ready",
             ("created", "queued"): "ready, waits for a free slot",
         }
         return replace(view, reason=reasons.get((view.status, view.phase), "its workflow has not been started"))
