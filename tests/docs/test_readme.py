@@ -52,7 +52,8 @@ def test_the_curl_examples_are_answered_as_shown(server: Server) -> None:
             came, said = compared(answered(server, block, answer), answer)
             assert came == said, f"{block}: {block.text}"
     assert Path("/tmp/hello-world/greeting.txt").read_text() == "Hello, Wattle Scheduler!\n"
-    assert eventually(Path("/tmp/data-pipeline/result.txt").read_text) == "Sum: 15\n"
+    result = Path("/tmp/data-pipeline/result.txt")
+    assert eventually(lambda: result.is_file() and result.read_text()) == "Sum: 15\n"
 
 
 def test_serve_says_what_is_shown(server: Server) -> None:
