@@ -9,7 +9,7 @@ import click
 
 from wattle.cli.definition import STDIN
 from wattle.cli.session import Session, pass_session, shared_options
-from wattle.errors import Conflict
+from wattle.errors import Refused
 
 OTHERWISE = "first"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
@@ -60,7 +60,7 @@ def init_verb(session: Session, file: str) -> None:
         with open(file, "x", encoding="utf-8") as new:
             new.write(text)
     except FileExistsError:
-        raise Conflict("FILE_EXISTS", f"{file} is there already; give another name") from None
+        raise Refused("FILE_EXISTS", f"{file} is there already; give another name") from None
     quoted = shlex.quote(file)
     session.note(f"wrote {file}. `wattle run {quoted}` runs it, `wattle graph {quoted}` draws it")
 
