@@ -142,7 +142,7 @@ def test_a_stream_goes_through_the_pump_with_its_headers(service: FakeService, c
     assert headers["content-type"] == "text/event-stream; charset=utf-8"
     assert headers["cache-control"] == "no-cache, no-store"
     assert headers["x-accel-buffering"] == "no"
-    assert body.startswith(b'data: {"type": "stdout", "content": "Hello, Wattle Scheduler!"}\n')
+    assert body.startswith(b'data: {"type": "stdout", "content": "Hello, Wattle Scheduler!", "time": "')
     assert b"event: end\n" in body
 
 

@@ -829,8 +829,9 @@ class Counted(LogStream):
             'data: {"type": "stdout", "content": "a \\"b\\"\\r\u2028\\u0000"}',
         ),
         (
-            LogLineEvent("stderr", "é", "u:1:0", time=1.5, continued=True, partial=True),
-            'data: {"type": "stderr", "content": "é", "time": 1.5, "continued": true, "partial": true}',
+            LogLineEvent("stderr", "é", "u:1:0", 1725012896789000, 1725012890000000, continued=True, partial=True),
+            'data: {"type": "stderr", "content": "é", "time": "2024-08-30T10:14:56.789Z", '
+            '"after": "2024-08-30T10:14:50.000Z", "continued": true, "partial": true}',
         ),
         (Attempt(2, "u", "u:1:0"), 'event: attempt\ndata: {"type": "attempt", "attempt": 2, "uid": "u"}'),
         (

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from wattle.errors import Malformed
 from wattle.logs.follow import LOOK_SECONDS, Follower
-from wattle.logs.output import Moment
 from wattle.logs.said import Attempt, End, Event, Gap, LogLineEvent, Truncated
 from wattle.service.views import LogState
 
@@ -389,26 +388,6 @@ def test_one_stream_alone_is_said_with_ids_in_which_the_other_stays_at_its_start
     assert lines(events) == [(stream, line) for line in said] and [event.id for event in events] == ids
     assert Follower(worker.look, streams=(stream,), position=end.id).finished
     assert lines(drain(Follower(worker.look, position=end.id))) != []  # the other has not been said
-
-
-class Known:
-    """A chronology of given moments."""
-
-    def __init__(self, *moments: Moment) -> None:
-        self.moments = moments
-
-    def next(self, stdout: int, stderr: int) -> Moment | None:
-        return next((each for each in self.moments if each.stdout > stdout or each.stderr > stderr), None)
-
-
-def test_what_is_known_of_times_and_order_is_said(worker: Worker) -> None:
-    """Beyond the last known moment it is as if nothing were known. An unfinished line has the time of its end."""
-    worker.start().write(b"o1\no2\npart-ial\nafter\n", b"e1\ne2\n").end()
-    known = Known(Moment(1.0, 3, 0), Moment(2.0, 3, 3), Moment(3.0, 10, 3), Moment(4.0, 15, 6))
-    events = drain(Follower(worker.look, chronology=lambda _: known))
-    said = [(event.content, event.time) for event in events if isinstance(event, LogLineEvent)]
-    assert said == [("o1", 1.0), ("e1", 2.0), ("o2", 3.0), ("part-ial", 4.0), ("e2", 4.0), ("after", None)]
-    assert isinstance(events[-1], End)
 
 
 CHUNKS = st.lists(

@@ -154,6 +154,8 @@ class Feeds:
             self._end(feed)
         elif more:
             self._due[feed] = now
+        elif (seconds := feed.source.waits_seconds) is not None:
+            self._due[feed] = now + seconds
         elif feed.is_polled or feed.source.waits_for_files:
             self._due[feed] = now + self._poll_seconds
 

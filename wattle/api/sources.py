@@ -38,6 +38,10 @@ class Shared(Source, Protocol):
     def waits_for_files(self) -> bool:
         """Whether it waits for a file that is not there yet."""
 
+    @property
+    def waits_seconds(self) -> float | None:
+        """How soon it is to be polled again though nothing tells of a change; None: it need not be."""
+
     def files(self) -> Iterable[int]:
         """Open descriptors of the files whose growth gives it something to say."""
 

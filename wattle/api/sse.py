@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from wattle.api.envelope import instant
 from wattle.errors import WattleError
 from wattle.logs.said import Attempt, End, Event, Gap, LogLineEvent, Truncated
 
@@ -53,7 +54,9 @@ def encode(said: Event) -> bytes:
             if said.worker is not None:
                 line["worker"] = said.worker
             if said.time is not None:
-                line["time"] = said.time
+                line["time"] = instant(said.time)
+            if said.after is not None:
+                line["after"] = instant(said.after)
             if said.continued:
                 line["continued"] = True
             if said.partial:

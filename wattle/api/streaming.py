@@ -44,6 +44,10 @@ class LogStream:
     def waits_for_files(self) -> bool:
         return self._watcher.waits_for_files
 
+    @property
+    def waits_seconds(self) -> float | None:
+        return self._watcher.waits_seconds
+
     def files(self) -> Iterable[int]:
         return self._watcher.files()
 
@@ -70,6 +74,7 @@ class EventStream:
     """
 
     waits_for_files = False
+    waits_seconds = None
 
     def __init__(self, reading: "Reading", workflow: str | None, after: int, *, follow: bool = True) -> None:
         self._reading = reading

@@ -12,6 +12,7 @@ from wattle.api.streaming import EventStream, LogStream, Watcher, event_id
 from wattle.definition.names import nfc
 from wattle.definition.problems import shown
 from wattle.errors import Malformed, run_not_found
+from wattle.logs.chronology import Chronology
 from wattle.logs.merge import Merged
 from wattle.logs.output import STREAMS
 
@@ -29,7 +30,9 @@ def stream_run(run: str) -> Response:
     view, of_run = rooms().reading.run(run), rooms().reading.merged.of_run
     number = str(view.id)
     return stream_of(
-        lambda options: Merged(lambda known, ids: of_run(number, known, ids), **options),
+        lambda options: Merged(
+            lambda known, ids: of_run(number, known, ids), chronology=Chronology.of, **options
+        ),
         view.workflow_name,
         f"run {number}",
     )
@@ -40,7 +43,11 @@ def stream_workflow(workflow: str) -> Response:
     of_workflow = rooms().reading.merged.of_workflow
     of_workflow(workflow)  # an unknown workflow is a 404 and no stream
     return stream_of(
-        lambda options: Merged(lambda known, ids: of_workflow(workflow, known, ids), **options), workflow, "workflow"
+        lambda options: Merged(
+            lambda known, ids: of_workflow(workflow, known, ids), chronology=Chronology.of, **options
+        ),
+        workflow,
+        "workflow",
     )
 
 

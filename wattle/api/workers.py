@@ -8,6 +8,7 @@ from wattle.api.later import when_done
 from wattle.api.rooms import rooms
 from wattle.api.streams import stream_of
 from wattle.engine.outcome import signal_name
+from wattle.logs.chronology import Chronology
 from wattle.logs.follow import Follower
 
 blueprint = Blueprint("workers", __name__)
@@ -79,7 +80,9 @@ def stream_logs(workflow: str, worker: str) -> Response:
     log_state = rooms().reading.log_state
     log_state(workflow, worker)  # an unknown worker is a 404 and no stream
     return stream_of(
-        lambda options: Follower(lambda uid: log_state(workflow, worker, uid=uid), **options),
+        lambda options: Follower(
+            lambda uid: log_state(workflow, worker, uid=uid), chronology=Chronology.of, **options
+        ),
         f"{workflow}/{worker}",
         "worker",
     )

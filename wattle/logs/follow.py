@@ -15,8 +15,10 @@ The rules (design.md, section 6, Stream events; A20, A21):
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from wattle.logs.chronology import Chronology
+from wattle.logs.forward import size_or
 from wattle.logs.lines import MAX_LINE_BYTES
-from wattle.logs.output import STREAMS, Chronology, Output, size_or
+from wattle.logs.output import STREAMS, Output
 from wattle.logs.said import NO_ATTEMPT, Attempt, End, Event, Position
 
 LOOK_SECONDS = 1.0  # how old a look may get while nobody reports a change
@@ -42,6 +44,10 @@ class State(Protocol):
     @property
     def exit_code(self) -> int | None: ...
     @property
+    def started_at(self) -> int | None: ...
+    @property
+    def ended_at(self) -> int | None: ...
+    @property
     def next_uid(self) -> str | None: ...
 
 
@@ -56,7 +62,8 @@ class Follower:
     `follow=False`: what is there now, then nothing more. `tail`: begin with the last so many lines of each stream
     (only without a position). `chronology` gives what is known of an attempt's times.
 
-    After a poll, `more` says that there is more to say at once, `done` that nothing will ever follow.
+    After a poll, `more` says that there is more to say at once, `done` that nothing will ever follow, `waits_seconds`
+    how soon to poll again though nobody reports a change.
     """
 
     def __init__(
@@ -120,9 +127,10 @@ class Follower:
         if output is None:
             return events
         ended = not state.live or state.next_uid is not None or state.attempt_uid != self._uid
-        if output.deliver(events, final=ended or not self._follow):
+        ended_at = state.ended_at if state.attempt_uid == self._uid else None
+        if output.deliver(events, final=ended or not self._follow, now=now, ended_at=ended_at):
             self._turn_the_page(state, ended, events)
-        else:
+        elif output.waits_seconds is None:
             self.more = output.has_more or ended or not self._follow
         return events
 
@@ -134,6 +142,10 @@ class Follower:
     def waits_for_files(self) -> bool:
         """Whether a live attempt has no file yet, of which nobody will tell that it was made."""
         return self._output is not None and self._output.waits_for_files
+
+    @property
+    def waits_seconds(self) -> float | None:
+        return self._output.waits_seconds if self._output is not None else None
 
     def close(self) -> None:
         """Nothing more will be asked: gives back the descriptors."""

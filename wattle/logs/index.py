@@ -14,7 +14,7 @@ What lies between two entries is a stretch. A byte of it was written between the
 pair of bounds that are true whoever watched; where nobody did, they are just far apart. Before the first entry lies the
 start of the attempt, behind the last its end. An attempt without an index is one stretch.
 
-How to read both logs in their order (`service/` and streams do):
+How to read both logs in their order (excerpt.py; streams, which read on and on, have chronology.py):
 
     timeline = read_timeline(index_file(files), started_at, ended_at, stdout=offset, stderr=offset)
     for stream, line, stretch in timeline.merged(stdout_lines, stderr_lines, end_of=lambda line: line.end): ...
@@ -74,16 +74,27 @@ class Stretch(NamedTuple):
         nothing is known all of stdout comes first.
         """
         if self.groups < 2 or not stdout or not stderr:
-            first = self.first if self.groups else STDOUT
-            for stream in (first, 1 - first):
+            for stream in (self.leader, 1 - self.leader):
                 yield from [stream] * (stdout, stderr)[stream]
             return
-        places = []
-        for stream, count in ((STDOUT, stdout), (STDERR, stderr)):
-            turn = 0 if stream == self.first else 1
-            groups = (self.groups + 1 - turn) // 2
-            places += [(2 * (number * groups // count) + turn, stream) for number in range(count)]
+        places = [
+            (self.place(stream, number, count), stream)
+            for stream, count in ((STDOUT, stdout), (STDERR, stderr))
+            for number in range(count)
+        ]
         yield from (stream for _, stream in sorted(places))
+
+    @property
+    def leader(self) -> int:
+        """The stream of which the first line is, where there are lines of both."""
+        return self.first if self.groups else STDOUT
+
+    def place(self, stream: int, number: int, count: int) -> int:
+        """Where the line `number` (from 0) of `count` of that stream stands: of two lines the smaller is earlier."""
+        turn = 0 if stream == self.leader else 1
+        if self.groups < 2:
+            return turn
+        return 2 * (number * ((self.groups + 1 - turn) // 2) // count) + turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,7 @@ def read_timeline(
     """
     entries: list[Entry] = []
     before = Entry(0, 0, 0)
-    with suppress(OSError), _Opened(path) as index:
+    with suppress(OSError), IndexReader(path) as index:
         number = index.first_over(lambda entry: entry.stdout > stdout or entry.stderr > stderr)
         if number:
             before = index.entry(number - 1)
@@ -155,7 +166,7 @@ class Span(NamedTuple):
 def span(path: str, since: int | None, until: int | None) -> Span:
     """The bytes outside were surely written before `since` or after `until` (µs; None: no bound)."""
     begin, end = (0, 0), (ENDLESS, ENDLESS)
-    with suppress(OSError), _Opened(path) as index:
+    with suppress(OSError), IndexReader(path) as index:
         if since is not None and (number := index.first_over(lambda entry: entry.at >= since)):
             begin = index.entry(number - 1)[1:3]
         if until is not None and (number := index.first_over(lambda entry: entry.at > until)) < len(index):
@@ -163,14 +174,14 @@ def span(path: str, since: int | None, until: int | None) -> Span:
     return Span(begin, end)
 
 
-class _Opened:
+class IndexReader:
     """An index file, read by entry: what is asked for costs the same however long the attempt lives."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = -1
 
-    def __enter__(self) -> "_Opened":
+    def __enter__(self) -> "IndexReader":
         self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         return self
 
@@ -187,8 +198,9 @@ class _Opened:
             raise OSError("the index was cut short")
         return Entry(*RECORD.unpack(data))
 
-    def entries(self, number: int) -> list[Entry]:
-        data = os.pread(self._fd, MOST_ENTRIES * RECORD.size, number * RECORD.size)
+    def entries(self, number: int, most: int = MOST_ENTRIES) -> list[Entry]:
+        """From that number on, up to the first that is none."""
+        data = os.pread(self._fd, most * RECORD.size, number * RECORD.size)
         whole = len(data) - len(data) % RECORD.size
         found: list[Entry] = []
         before = (0, 0, 0)
@@ -199,9 +211,10 @@ class _Opened:
             found.append(Entry(*values))
         return found
 
-    def first_over(self, is_over: Callable[[Entry], bool]) -> int:
-        """The number of the first entry that is over, which all behind it are too; their count where none is."""
-        low, high = 0, len(self)
+    def first_over(self, is_over: Callable[[Entry], bool], low: int = 0) -> int:
+        """The number of the first entry from `low` on that is over, which all behind it are too; their count where none
+        is."""
+        high = len(self)
         while low < high:
             middle = (low + high) // 2
             if is_over(self.entry(middle)):
@@ -219,7 +232,7 @@ class IndexWriter:
         self.last: Entry | None = None
         self.count = 0
         self._rests_until = 0
-        with suppress(OSError), _Opened(path) as index:  # of a daemon before this one
+        with suppress(OSError), IndexReader(path) as index:  # of a daemon before this one
             self.count = len(index)
             self.last = index.entry(self.count - 1) if self.count else None
 

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from wattle.logs.chronology import Chronology
 from wattle.logs.follow import LOOK_SECONDS
+from wattle.logs.forward import size_or
 from wattle.logs.lines import MAX_LINE_BYTES
-from wattle.logs.output import BATCH_BYTES, BATCH_LINES, STREAMS, Chronology, Output, size_or
+from wattle.logs.output import BATCH_BYTES, BATCH_LINES, STREAMS, Output
 from wattle.logs.said import Attempt, End, Event, not_an_id
 
 _MOST_OPEN = 10_000
@@ -40,6 +42,10 @@ class Written(Protocol):
     def stderr(self) -> str: ...
     @property
     def live(self) -> bool: ...
+    @property
+    def started_at(self) -> int | None: ...
+    @property
+    def ended_at(self) -> int | None: ...
 
 
 class State(Protocol):
@@ -155,7 +161,7 @@ class Merged:
                 self.close()
             return events
         self._begin_next(events)
-        self._deliver(events)
+        self._deliver(events, now)
         if self._to_come:
             self.more = True
         elif not self.more and all(each.is_parked for each in self._open.values()):
@@ -172,6 +178,11 @@ class Merged:
     def waits_for_files(self) -> bool:
         return any(each.output.waits_for_files for each in self._open.values() if not each.is_parked)
 
+    @property
+    def waits_seconds(self) -> float | None:
+        waits = (each.output.waits_seconds for each in self._open.values())
+        return min((seconds for seconds in waits if seconds is not None), default=None)
+
     def close(self) -> None:
         self.done = True
         for each in self._open.values():
@@ -187,6 +198,7 @@ class Merged:
         self._looked_at = now
         found = {attempt.id: attempt for attempt in state.attempts}
         for number, each in self._open.items():  # one that is gone has ended
+            each.attempt = found.get(number, each.attempt)
             each.is_live = number in found and found[number].live
         if not self._has_begun and state.first_run:
             self._resume(state, found)
@@ -230,7 +242,7 @@ class Merged:
         opened = self._open[number] = _Open(attempt, output, attempt.live)
         return opened
 
-    def _deliver(self, events: list[Event]) -> None:
+    def _deliver(self, events: list[Event], now: float) -> None:
         """What each open attempt has to say, in turn; who has been served comes last the next time."""
         said = 0
         for number in list(self._open):
@@ -242,14 +254,15 @@ class Merged:
                 continue
             each.before, each.after = self._around(number)
             said -= sum(each.output.offsets)
-            is_through = each.output.deliver(events, final=not each.is_live or not self._follow)
+            final = not each.is_live or not self._follow
+            is_through = each.output.deliver(events, final=final, now=now, ended_at=each.attempt.ended_at)
             said += sum(each.output.offsets)
             if is_through and not each.is_live:
                 each.output.close()
                 del self._open[number]
             elif is_through:
                 each.is_parked = True
-            else:
+            elif each.output.waits_seconds is None:
                 if each.output.has_more or not each.is_live or not self._follow:
                     self.more = True
                 if each.output.has_more:

@@ -1,44 +1,47 @@
-"""The two files of one attempt, read forwards: what to say of them next.
+"""The two files of one attempt, read forwards together: what to say of them next.
 
-A stretch is what stood in both files at one moment; lines of stdout and of stderr of a stretch come one after the
-other, so neither stream can starve the other. Where a chronology knows more moments, stretches are as short as it says,
-and their lines have its times.
+Lines come in the order in which they were written, as far as the side index knows it (chronology.py), as everywhere
+(`index.Timeline.merged`): stretch by stretch, within one by the changes from one file to the other. What has been said
+of a stretch is seen by the offsets alone, so that whoever goes on from an id says what the others say.
+
+What no entry is about yet is said at once where it is of one stream only, for then there is no order to be known. Where
+it is of both, of a live attempt whose index is written, the entry is waited for: a moment, `HOLD_SECONDS` at most.
+Without one stdout comes first, and both files as far as they went, so that neither starves the other.
 """
 
-import errno
-import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from wattle.logs.lines import MAX_LINE_BYTES, cut
-from wattle.logs.read import open_log, tail_start
-from wattle.logs.said import Event, Gap, LogLineEvent, Truncated
+from wattle.logs.chronology import Chronology, Known
+from wattle.logs.forward import READ_BYTES, Forward
+from wattle.logs.index import ENDLESS, Stretch
+from wattle.logs.lines import MAX_LINE_BYTES, Piece
+from wattle.logs.said import Event, LogLineEvent
 
-BATCH_BYTES = 128 * 1024  # read per batch; more than a line's limit, so that each read gets further
+BATCH_BYTES = READ_BYTES
 BATCH_LINES = 1000  # an empty line is one byte in the file and a hundred on the wire
 STREAMS = ("stdout", "stderr")
-_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+MOST_SORTED_BYTES = 1024 * 1024  # of a stretch: beyond, its streams come one after the other
+FIRST_HOLD_SECONDS = 0.001
+_CLOSE_MICROSECONDS = 1_000_000  # bounds as close as this are told as one instant
+_UNKNOWN = Known((0, 0), Stretch(None, None, ENDLESS, ENDLESS))
 
 
-class Moment(NamedTuple):
-    """At `time` (unix seconds) the two files had these sizes, and what is before them had been written."""
+class _Asked(NamedTuple):
+    """What `Output.deliver` was called with."""
 
-    time: float | None
-    stdout: int
-    stderr: int
-
-
-class Chronology(Protocol):
-    """What is known of when an attempt's output was written, and so of the order of its two streams."""
-
-    def next(self, stdout: int, stderr: int) -> Moment | None:
-        """The first moment at which one of the files was longer than this; None: no more is known."""
+    final: bool
+    now: float
+    ended_at: int | None
 
 
 class Output:
     """What is left to be said of one attempt. `identify` gives the id of an event, from both offsets after it.
 
-    `streams`: which of the two are watched; the offset of the other stays 0.
+    `streams`: which of the two are watched; the offset of the other stays 0. `chronology` None: nothing is known.
+
+    After `deliver`, `has_more` says that there is more to say at once, `waits_seconds` how soon to try again though
+    nobody tells of a change (None: there is no need).
     """
 
     def __init__(
@@ -53,52 +56,67 @@ class Output:
     ) -> None:
         self._identify = identify
         self._chronology = chronology
-        self._streams = tuple(
-            _Stream(name, path, max_line_bytes, lambda: self.id, worker)
-            for name, path in zip(STREAMS, paths, strict=True)
-            if name in streams
+        self._worker = worker
+        self._both = tuple(
+            Forward(number, name, path if name in streams else None, max_line_bytes, lambda: self.id, worker)
+            for number, (name, path) in enumerate(zip(STREAMS, paths, strict=True))
         )
+        self._streams = tuple(stream for stream in self._both if stream.name in streams)
+        self._known: Known | None = None  # the stretch that is being said
+        self._counts: tuple[int, int] | None = None  # of its lines, and which of them come next
+        self._numbers = [0, 0]
+        self._asked = _Asked(False, 0.0, None)
+        self._was_live = False  # it was looked at while it lived; `_is_watched`: before the last look, too
+        self._is_watched = False
+        self._held_since: float | None = None
+        self._time = 0
+        self.has_more = False
+        self.waits_seconds: float | None = None
 
     @property
     def offsets(self) -> tuple[int, int]:
         """What has been said, of stdout and of stderr."""
-        found = {stream.name: stream.offset for stream in self._streams}
-        return found.get("stdout", 0), found.get("stderr", 0)
+        stdout, stderr = self._both
+        return stdout.offset, stderr.offset
 
     @property
     def id(self) -> str:
         return self._identify(*self.offsets)
 
-    @property
-    def is_through(self) -> bool:
-        """Whether the present stretch has been said, but for an unfinished line."""
-        return all(stream.is_through for stream in self._streams)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something is known to be there that has not been said."""
-        return any(not stream.is_through or stream.is_cut_short for stream in self._streams)
-
     def start_at(self, stdout: int, stderr: int) -> None:
         for stream in self._streams:
-            stream.start_at(stdout if stream.name == "stdout" else stderr)
+            stream.start_at((stdout, stderr)[stream.number])
 
     def start_at_tail(self, lines: int) -> None:
         for stream in self._streams:
             stream.start_at_tail(lines)
 
-    def deliver(self, events: list[Event], *, final: bool) -> bool:
-        """Say the next batch. Whether everything there will be has been said. `final`: the files grow no more."""
-        if self.is_through:
-            scanned = {stream.name: stream.scanned for stream in self._streams}
-            for stream in self._streams:
-                stream.look(events, final=final)
-            self._shorten(scanned.get("stdout", 0), scanned.get("stderr", 0))
+    def deliver(self, events: list[Event], *, final: bool, now: float = 0.0, ended_at: int | None = None) -> bool:
+        """Say the next batch. Whether everything there will be has been said.
+
+        `final`: the files grow no more, since `ended_at` (µs; None: not known). `now` is monotonic seconds.
+        """
+        self._asked = _Asked(final, now, ended_at)
+        if not self.has_more:
+            self._look(events)
+        elif self._known is not None and self._known.stretch.stdout == ENDLESS:
+            self._known = None  # there may be an entry by now
+        self.has_more, self.waits_seconds = False, None
+        most, left = len(events) + BATCH_LINES, BATCH_BYTES
+        while (stream := self._next(events)) is not None:
+            piece = stream.peek(events)
+            assert piece is not None
+            if len(events) >= most or left < min(piece.length, BATCH_BYTES):
+                self.has_more = True
+                break
+            left -= piece.length
+            self._say(stream, piece, events)
         for stream in self._streams:
-            stream.take(events)
-            if not stream.is_through:
-                return False
-        return final and all(stream.is_final for stream in self._streams)
+            stream.let_go()
+        if not self.has_more and self.waits_seconds is None:
+            self._held_since = None
+        is_all = not self.has_more and self.waits_seconds is None
+        return final and is_all and all(stream.is_final for stream in self._streams)
 
     def files(self) -> Iterator[int]:
         """The descriptors of the files that are open."""
@@ -113,150 +131,105 @@ class Output:
         for stream in self._streams:
             stream.close()
 
-    def _shorten(self, stdout: int, stderr: int) -> None:
-        """End the stretch where the chronology has its next moment after these places."""
+    def _look(self, events: list[Event]) -> None:
+        """Both files, the first one again after the second: of what is then in one only, nothing in the other is older.
+
+        Else stderr could have a line that follows one of stdout, written between the two looks.
+        """
+        before = self.offsets
+        for stream in (*self._streams, *self._streams[:-1]):
+            stream.look(events, final=self._asked.final)
+        if self._chronology is not None and any(new < old for new, old in zip(self.offsets, before, strict=True)):
+            self._chronology.forget()
+        self._known = None
+        self._is_watched = self._was_live
+        self._was_live = self._was_live or not self._asked.final
+
+    def _say(self, stream: Forward, piece: Piece, events: list[Event]) -> None:
+        assert self._known is not None
+        stretch = self._known.stretch
+        stream.step(piece)
+        if not piece.continued:
+            self._numbers[stream.number] += 1
+        by, after = stretch.by, None
+        if by is not None:
+            by = self._time = max(by, self._time)
+            if not stretch.groups and stretch.after is not None and by - stretch.after > _CLOSE_MICROSECONDS:
+                after = stretch.after
+        events.append(
+            LogLineEvent(stream.name, piece.content, self.id, by, after, piece.continued, piece.partial, self._worker)
+        )
+
+    def _next(self, events: list[Event]) -> Forward | None:
+        """The stream of which the next piece is to be said, None: there is nothing that can be said now."""
+        pending = [stream for stream in self._streams if stream.peek(events) is not None]
+        if not pending:
+            return None
+        due = self._due(pending, events)
+        if not due:
+            if not self._enter(pending, events):
+                return None
+            due = self._due(pending, events)
+        return due[0] if len(due) == 1 else self._first_of(due)
+
+    def _due(self, pending: list[Forward], events: list[Event]) -> list[Forward]:
+        """Those whose next piece was finished in the stretch that is being said."""
+        if self._known is None:
+            return []
+        ends = self._known.stretch.stdout, self._known.stretch.stderr
+        return [stream for stream in pending if self._end_of(stream, events) <= ends[stream.number]]
+
+    def _end_of(self, stream: Forward, events: list[Event]) -> int:
+        piece = stream.peek(events)
+        return ENDLESS if piece is None else stream.offset + piece.length
+
+    def _enter(self, pending: list[Forward], events: list[Event]) -> bool:
+        """Go to the stretch in which the next piece was finished. False: wait for the entry that says which it is."""
+        self._counts = None
         if self._chronology is None:
-            return
-        moment = self._chronology.next(stdout, stderr)
-        for stream in self._streams:
-            stream.time = None if moment is None else moment.time
-            if moment is not None:
-                stream.end_at(moment.stdout if stream.name == "stdout" else moment.stderr)
-
-
-class _Stream:
-    """One of the two files of an attempt.
-
-    `offset`: said up to here. `scanned`: looked at up to here; the bytes between are the start of an unfinished
-    line. `_end`: the end of the present stretch. `time`: when the stretch had been written.
-    """
-
-    def __init__(
-        self, name: str, path: str | None, limit: int, identify: Callable[[], str], worker: str | None
-    ) -> None:
-        self.name = name
-        self.offset = 0
-        self.is_final = False
-        self.is_cut_short = False
-        self.time: float | None = None
-        self.fd: int | None = None
-        self.scanned = 0
-        self._path = path
-        self._limit = limit
-        self._identify = identify
-        self._worker = worker
-        self._end = 0
-        self._gap_said = False
-
-    @property
-    def is_through(self) -> bool:
-        """Whether the present stretch has been said, but for an unfinished line."""
-        return self.scanned >= self._end
-
-    def start_at(self, offset: int) -> None:
-        self.offset = self.scanned = self._end = offset
-
-    def start_at_tail(self, lines: int) -> None:
-        size = self._size()
-        if self.fd is not None and size:
-            self.start_at(tail_start(self.fd, size, lines))
-
-    def end_at(self, offset: int) -> None:
-        """End the present stretch there, if it goes further: the rest is another stretch."""
-        if self.scanned < self._end and offset < self._end:
-            self._end, self.is_final, self.is_cut_short = max(offset, self.offset), False, True
-            self.scanned = min(self.scanned, self._end)
-
-    def look(self, events: list[Event], *, final: bool) -> None:
-        """Begin a stretch that ends where the file ends now. `final`: the file will not grow any more."""
-        self.is_final, self.is_cut_short = final, False
-        size = self._size()
-        if size is None:
-            if final or self.offset:  # a live attempt that has said nothing may not have made its files yet
-                self._say_gap(events, f"the {self.name} log of this attempt is not there")
-            self.start_at(self.offset)
-            return
-        if size < self.scanned:
-            self.start_at(0)
-            events.append(Truncated(self.name, size, self._identify(), self._worker))
-        if final or size > self.scanned:
-            self.scanned = self.offset  # the unfinished line is read again, with what came after it
-        self._end = size
-        if self.fd is not None and os.fstat(self.fd).st_nlink == 0:
-            self._say_gap(events, f"the {self.name} log was deleted; what is written to it can be read only here")
-
-    def take(self, events: list[Event]) -> None:
-        """Say the next batch of this stretch."""
-        if self.is_through or self.fd is None:
-            return
-        wanted = min(self._end - self.offset, max(BATCH_BYTES, 2 * self._limit))
-        try:
-            data = os.pread(self.fd, wanted, self.offset)
-        except OSError as error:
-            self._say_gap(events, f"the {self.name} log cannot be read: {error.strerror}")
-            self.start_at(self.offset)
-            return
-        if data[:1] == b"\0" and (dropped := self._hole_bytes()):
-            self.offset += dropped
-            self.scanned = self.offset
-            reason = "the head of the log was dropped to bound it"
-            events.append(Gap(self.name, reason, dropped, self._identify(), self._worker))
-            return
-        if len(data) < wanted:  # cut short under our hands: the next look says so
-            self._end = self.offset + len(data)
-        at_end = self.offset + len(data) >= self._end
-        cut_all = self._say_lines(data, events, final=at_end and self.is_final)
-        self.scanned = self._end if at_end and cut_all else self.offset
-
-    def close(self) -> None:
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
-
-    def _say_lines(self, data: bytes, events: list[Event], *, final: bool) -> bool:
-        """Whether all of `data` was cut; False where the batch was full before."""
-        for count, piece in enumerate(cut(data, final=final, limit=self._limit)):
-            if count == BATCH_LINES:
-                return False
-            self.offset += piece.length
-            events.append(
-                LogLineEvent(
-                    self.name, piece.content, self._identify(), self.time, piece.continued, piece.partial, self._worker
-                )
-            )
+            self._known = _UNKNOWN
+            return True
+        ends = [ENDLESS, ENDLESS]
+        for stream in pending:
+            ends[stream.number] = self._end_of(stream, events)
+        self._known = self._chronology.next(*ends)
+        if self._known is not None:
+            self._held_since = None
+        elif len(pending) > 1 and self._was_live and self._is_held(self._chronology):
+            return False
+        else:
+            ended_at = self._asked.ended_at if self._asked.final else None
+            self._known = self._chronology.rest(ended_at, is_watched=self._is_watched)
         return True
 
-    def _say_gap(self, events: list[Event], reason: str) -> None:
-        if not self._gap_said:
-            self._gap_said = True
-            events.append(Gap(self.name, reason, None, self._identify(), self._worker))
+    def _is_held(self, chronology: Chronology) -> bool:
+        """Whether to wait for an entry: ever longer from one try to the next, and not for ever."""
+        if self._held_since is None:
+            self._held_since = self._asked.now
+        waited, most = self._asked.now - self._held_since, chronology.hold_seconds
+        if waited >= most:
+            return False
+        self.waits_seconds = min(max(waited, FIRST_HOLD_SECONDS), most - waited)
+        return True
 
-    def _size(self) -> int | None:
-        """The file's size, or None where it is not there or may not be read. OSError: no descriptor is left."""
-        try:
-            if self.fd is None:
-                if self._path is None:
-                    return None
-                self.fd = open_log(self._path)
-            return os.fstat(self.fd).st_size
-        except OSError as error:
-            if error.errno in _NO_DESCRIPTORS:
-                raise
-            return None
+    def _first_of(self, due: list[Forward]) -> Forward:
+        """Of both streams the one whose next line is older, within a stretch."""
+        assert self._known is not None
+        begin, stretch = self._known
+        ends = stretch.stdout, stretch.stderr
+        if stretch.groups < 2 or any(end - start > MOST_SORTED_BYTES for start, end in zip(begin, ends, strict=True)):
+            return due[stretch.leader]
+        if self._counts is None:
+            stdout, stderr = (
+                stream.count_lines(start, end) for stream, start, end in zip(due, begin, ends, strict=True)
+            )
+            self._counts = max(stdout, 1), max(stderr, 1)
+            self._numbers = [
+                stream.count_lines(start, stream.offset) for stream, start in zip(due, begin, strict=True)
+            ]
+        return min(due, key=self._place)
 
-    def _hole_bytes(self) -> int:
-        """How many bytes from `offset` are a hole: what the size cap punched out of the file's head."""
-        if self.fd is None:
-            return 0
-        try:
-            return min(os.lseek(self.fd, self.offset, os.SEEK_DATA), self._end) - self.offset
-        except OSError as error:
-            return self._end - self.offset if error.errno == errno.ENXIO else 0
-
-
-def size_or(path: str | None, missing: int) -> int:
-    """A file's size, `missing` where there is none."""
-    try:
-        return missing if path is None else os.stat(path).st_size
-    except OSError:
-        return missing
+    def _place(self, stream: Forward) -> tuple[int, int]:
+        assert self._known is not None and self._counts is not None
+        number, count = self._numbers[stream.number], self._counts[stream.number]
+        return self._known.stretch.place(stream.number, number, count), stream.number

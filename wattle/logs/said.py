@@ -13,8 +13,9 @@ _POSITION = re.compile(r"([A-Za-z0-9_-]{1,128}):([0-9]{1,18}):([0-9]{1,18})", re
 
 @dataclass(frozen=True, slots=True)
 class LogLineEvent:
-    """A line of `type` "stdout" or "stderr". `time`: when it was written, unix seconds, None: not known.
+    """A line of `type` "stdout" or "stderr". `time` (µs since 1970): by then it had been written; None: not known.
 
+    `after` (µs) is told where nobody watched and the two are far apart: it had not been written then.
     `continued`: the line goes on in the next event of this type. `partial`: its newline was never written.
     `worker` is None in the stream of a single worker.
     """
@@ -22,7 +23,8 @@ class LogLineEvent:
     type: str
     content: str
     id: str
-    time: float | None = None
+    time: int | None = None
+    after: int | None = None
     continued: bool = False
     partial: bool = False
     worker: str | None = None

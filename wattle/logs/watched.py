@@ -25,6 +25,11 @@ _GAPS = ((10_000, 0.0), (100_000, 0.1), (500_000, 1.0))
 _LONGEST_GAP_SECONDS = 60.0
 
 
+def gap_seconds(count: int) -> float:
+    """How long after its last entry an index of so many gets the next one at the soonest."""
+    return next((gap for most, gap in _GAPS if count < most), _LONGEST_GAP_SECONDS)
+
+
 class Watched:
     """`cap` is `log.max_bytes`, of each stream; None for none. One thread, but for `is_over`."""
 
@@ -104,7 +109,7 @@ class Watched:
         if last is not None and sizes == (last.stdout, last.stderr):
             self._groups, self._last = 0, -1  # of bytes that were seen by the look before
             return
-        gap = next((gap for count, gap in _GAPS if self._index.count < count), _LONGEST_GAP_SECONDS)
+        gap = gap_seconds(self._index.count)
         if now - self._indexed_at < gap:
             self.look_at = self._indexed_at + gap
             return

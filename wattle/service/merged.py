@@ -75,7 +75,7 @@ class MergedLogs:
     def _written(self, row: AttemptRow) -> WrittenLog:
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
         what = (row.id or 0, row.uuid, row.worker, row.number, row.run_id)
-        return WrittenLog(*what, files.stdout, files.stderr, row.ended_at is None)
+        return WrittenLog(*what, files.stdout, files.stderr, row.ended_at is None, row.started_at, row.ended_at)
 
 
 def _foreign(what: str) -> Malformed:

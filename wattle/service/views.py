@@ -192,6 +192,8 @@ class WrittenLog:
     stdout: str
     stderr: str
     live: bool
+    started_at: int | None = None
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
