@@ -7,6 +7,7 @@ Log lines have no name, so that an EventSource's `onmessage` gets them and nothi
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from wattle.api.envelope import instant
@@ -23,6 +24,7 @@ HEADERS = [
 ]
 HEARTBEAT = b": hb\n\n"
 
+_instant = lru_cache(maxsize=64)(instant)  # lines of one stretch have one
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -54,9 +56,9 @@ def encode(said: Event) -> bytes:
             if said.worker is not None:
                 line["worker"] = said.worker
             if said.time is not None:
-                line["time"] = instant(said.time)
+                line["time"] = _instant(said.time)
             if said.after is not None:
-                line["after"] = instant(said.after)
+                line["after"] = _instant(said.after)
             if said.continued:
                 line["continued"] = True
             if said.partial:

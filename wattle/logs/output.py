@@ -103,14 +103,14 @@ class Output:
             self._known = None  # there may be an entry by now
         self.has_more, self.waits_seconds = False, None
         most, left = len(events) + BATCH_LINES, BATCH_BYTES
-        while (stream := self._next(events)) is not None:
-            piece = stream.peek(events)
-            assert piece is not None
-            if len(events) >= most or left < min(piece.length, BATCH_BYTES):
-                self.has_more = True
-                break
-            left -= piece.length
-            self._say(stream, piece, events)
+        while not self.has_more and (turn := self._next(events)) is not None:
+            stream, until = turn
+            while (piece := stream.peek(events)) is not None and stream.offset + piece.length <= until:
+                if len(events) >= most or left < min(piece.length, BATCH_BYTES):
+                    self.has_more = True
+                    break
+                left -= piece.length
+                self._say(stream, piece, events)
         for stream in self._streams:
             stream.let_go()
         if not self.has_more and self.waits_seconds is None:
@@ -160,8 +160,8 @@ class Output:
             LogLineEvent(stream.name, piece.content, self.id, by, after, piece.continued, piece.partial, self._worker)
         )
 
-    def _next(self, events: list[Event]) -> Forward | None:
-        """The stream of which the next piece is to be said, None: there is nothing that can be said now."""
+    def _next(self, events: list[Event]) -> tuple[Forward, int] | None:
+        """The stream whose turn it is, and up to which offset it is. None: there is nothing that can be said now."""
         pending = [stream for stream in self._streams if stream.peek(events) is not None]
         if not pending:
             return None
@@ -170,7 +170,15 @@ class Output:
             if not self._enter(pending, events):
                 return None
             due = self._due(pending, events)
-        return due[0] if len(due) == 1 else self._first_of(due)
+        assert self._known is not None
+        begin, stretch = self._known
+        ends = stretch.stdout, stretch.stderr
+        if len(due) == 1:
+            return due[0], ends[due[0].number]
+        if stretch.groups < 2 or any(end - start > MOST_SORTED_BYTES for start, end in zip(begin, ends, strict=True)):
+            return due[stretch.leader], ends[stretch.leader]
+        stream = self._first_of(due)
+        return stream, self._end_of(stream, events)
 
     def _due(self, pending: list[Forward], events: list[Event]) -> list[Forward]:
         """Those whose next piece was finished in the stretch that is being said."""
@@ -217,8 +225,6 @@ class Output:
         assert self._known is not None
         begin, stretch = self._known
         ends = stretch.stdout, stretch.stderr
-        if stretch.groups < 2 or any(end - start > MOST_SORTED_BYTES for start, end in zip(begin, ends, strict=True)):
-            return due[stretch.leader]
         if self._counts is None:
             stdout, stderr = (
                 stream.count_lines(start, end) for stream, start, end in zip(due, begin, ends, strict=True)
