@@ -20,7 +20,11 @@ SAID = [("stdout", "tick 1"), ("stderr", "tock 1"), ("stdout", "tick 2"), ("stde
 # What browsers have, for the page's script to run in Node: the WHATWG rules as far as the script uses them.
 EVENT_SOURCE = """
 class EventSource extends EventTarget {
-  constructor(url) { super(); this.aborted = new AbortController(); this.run(url).catch(error => { if (error.name !== 'AbortError') throw error }) }
+  constructor(url) {
+    super()
+    this.aborted = new AbortController()
+    this.run(url).catch(error => { if (error.name !== 'AbortError') throw error })
+  }
   close() { this.aborted.abort() }
   async run(url) {
     const answer = await fetch(url, {signal: this.aborted.signal})
