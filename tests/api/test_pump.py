@@ -26,6 +26,7 @@ from wattle.api.pump import Pump
 from wattle.api.replies import Answer
 from wattle.api.sources import Source
 from wattle.api.streaming import LogStream
+from wattle.errors import Refused
 from wattle.logs.follow import Follower
 from wattle.logs.said import Attempt, End, Event, Gap, LogLineEvent, Truncated
 from wattle.service.views import LogState
@@ -700,6 +701,28 @@ def test_source_that_fails_ends_its_own_stream_only(server: Server, caplog: pyte
         assert read_exactly(healthy, 9) == b"data: x\n\n"
     assert "ZeroDivisionError" in caplog.text
     assert until(lambda: server.sources[1].closed)
+
+
+def test_store_that_breaks_is_told_in_a_line_and_streams_go_on(
+    make_server: MakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F25: a defect has its traceback, a broken disk is none."""
+    errors: list[Exception] = [Refused("STORE_CORRUPT", "the database is damaged"), ZeroDivisionError("a bug")]
+
+    def changes() -> None:
+        raise errors[0]
+
+    server = make_server(changes=changes)
+    with server.get("/stream") as client:
+        read_head(client)
+        server.pump.notify()
+        assert until(lambda: "the database is damaged" in caplog.text)
+        assert "Traceback" not in caplog.text
+        server.sources[0].say(b"data: x\n\n")
+        assert read_exactly(client, 9) == b"data: x\n\n"
+        errors.pop(0)
+        server.pump.notify()
+        assert until(lambda: "Traceback" in caplog.text), "positive control"
 
 
 def test_close_delivers_answers_that_are_ready_and_ends_streams(server: Server) -> None:

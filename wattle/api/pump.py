@@ -31,6 +31,7 @@ from wattle.api.feeds import Feed, Feeds
 from wattle.api.handover import Headers, head, take_over
 from wattle.api.replies import Answer, Polled, Reply, is_bodyless
 from wattle.api.sources import Shared, Source
+from wattle.errors import WattleError
 
 logger = logging.getLogger(__name__)
 
@@ -332,6 +333,9 @@ class Pump:
     def _subjects(self) -> Collection[str] | None:
         try:
             return self._changes()
+        except WattleError as error:  # the store is broken or taken away, and says so elsewhere too
+            logger.warning("what has changed cannot be read, so all streams look: %s", error.message)
+            return None
         except Exception:
             logger.exception("what has changed cannot be read")
             return None
