@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+from tests import forking
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 class Started:
     """A `wattle` in the background; what it prints goes to files, to be looked at while it runs."""
 
-    def __init__(self, command, place, environ, cwd):
+    def __init__(self, arguments, place, environ, cwd):
         self._out, self._err = place.with_suffix(".out"), place.with_suffix(".err")
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environ, cwd=cwd
+        with self._out.open("w") as out, self._err.open("w") as err, open(os.devnull) as nothing:
+            self.process = forking.start(
+                arguments, stdin=nothing.fileno(), stdout=out.fileno(), stderr=err.fileno(), env=environ, cwd=cwd
             )
 
     @property
@@ -65,20 +65,12 @@ class Shell:
         return path
 
     def run(self, *arguments, stdin="", **environ):
-        return subprocess.run(
-            [sys.executable, "-m", "wattle.cli", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self.environ | environ,
-            cwd=self.directory,
-            timeout=60,
-        )
+        return forking.run(list(map(str, arguments)), input=stdin, env=self.environ | environ, cwd=self.directory)
 
     def start(self, *arguments, **environ):
         """In the background, until the test ends at the latest."""
-        command = [sys.executable, "-m", "wattle.cli", *map(str, arguments)]
-        started = Started(command, self.directory / f"{len(self.started)}", self.environ | environ, self.directory)
+        place = self.directory / f"{len(self.started)}"
+        started = Started(list(map(str, arguments)), place, self.environ | environ, self.directory)
         self.started.append(started)
         return started
 

@@ -4,13 +4,13 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 import threading
 import time
 
 import pyte
+
+from tests import forking
 
 
 class Terminal:
@@ -24,11 +24,9 @@ class Terminal:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "wattle.cli", *map(str, arguments)],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, cwd=shell.directory,
+        self.process = forking.start(
+            list(map(str, arguments)), stdin=slave, stdout=slave, stderr=slave, terminal=True, cwd=shell.directory,
             env=shell.environ | {"TERM": "xterm-256color"} | environ,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         self._master, self._slave = master, slave
         self._reader = threading.Thread(target=self._read, daemon=True)

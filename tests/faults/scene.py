@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import forking
 from tests.faults import checker
 
 REPOSITORY = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ class Scene:
         self._failpoints, self._plan, self._pauses = failpoints, plan, pauses
         self._chance, self._kills, self._in_pause = chance, kills, in_pause
         self.marker = uuid.uuid4().hex
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: forking.Process | subprocess.Popen[bytes] | None = None
         self.played = Played(directory)
         self._killing = threading.Lock()
         self._acknowledged: list[int] = []
@@ -237,11 +237,10 @@ class Scene:
         environ |= {"HOME": str(self.directory), "PYTHONPATH": str(REPOSITORY)}
         if self._failpoints:
             environ |= {"WATTLE_FAILPOINT": self._failpoints, "WATTLE_FAILPOINT_FIRED": str(self._fired_path)}
-        command = [sys.executable, "-m", "wattle.cli", "serve", "--data-dir", str(self.data_dir)]
-        with open(self.directory / "serve.log", "ab") as log:
-            process = subprocess.Popen(
-                [*command, "--listen", "127.0.0.1:0"], cwd=self.directory, env=environ, stdout=log, stderr=log
-            )
+        serve = ["serve", "--data-dir", str(self.data_dir), "--listen", "127.0.0.1:0"]
+        with open(self.directory / "serve.log", "ab") as log, open(os.devnull) as nothing:
+            streams = {"stdin": nothing.fileno(), "stdout": log.fileno(), "stderr": log.fileno()}
+            process = forking.start(serve, cwd=self.directory, env=environ, **streams)
         with self._killing:
             self.process = process
 

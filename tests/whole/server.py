@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from tests import forking
+from tests.forking import WATTLE as WATTLE
+
 T = TypeVar("T")
-WATTLE = [sys.executable, "-m", "wattle.cli"]
 
 
 class Reply(NamedTuple):
@@ -47,19 +48,22 @@ class Server:
         self.data_dir = directory / "data"
         self.options = options
         self.before = before
-        self.process: subprocess.Popen[str] | None = None
+        self.process: forking.Process | subprocess.Popen[Any] | None = None
         self.port = 0
 
     def start(self, port: int | None = None) -> "Server":
         listen = f"127.0.0.1:{self.port if port is None else port}"
         environ = os.environ | {"HOME": str(self.directory), "PYTHONPATH": str(Path(__file__).parents[2])}
         environ.pop("WATTLE_DATA_DIR", None)
-        serve = [*WATTLE, "serve", "--data-dir", str(self.data_dir), "--listen", listen, *self.options]
-        command = [*self.before, *serve]
-        log = open(self.directory / "serve.log", "a")  # noqa: SIM115
-        before = (self.directory / "serve.log").stat().st_size
-        self.process = subprocess.Popen(command, cwd=self.directory, env=environ, stderr=log, stdout=log)
-        log.close()
+        serve = ["serve", "--data-dir", str(self.data_dir), "--listen", listen, *self.options]
+        with open(self.directory / "serve.log", "a") as log, open(os.devnull) as nothing:
+            before = (self.directory / "serve.log").stat().st_size
+            if self.before:
+                command = [*self.before, *WATTLE, *serve]
+                self.process = subprocess.Popen(command, cwd=self.directory, env=environ, stderr=log, stdout=log)
+            else:
+                streams = {"stdin": nothing.fileno(), "stdout": log.fileno(), "stderr": log.fileno()}
+                self.process = forking.start(serve, cwd=self.directory, env=environ, **streams)
 
         def address() -> re.Match[str] | None:
             said = (self.directory / "serve.log").read_text()[before:]
@@ -102,9 +106,8 @@ class Server:
     def wattle(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run the command line on this data directory."""
         environ = os.environ | {"HOME": str(self.directory), "PYTHONPATH": str(Path(__file__).parents[2])}
-        command = [*WATTLE, "--data-dir", str(self.data_dir), *arguments]
-        settings: dict[str, Any] = {"cwd": self.directory, "env": environ, "timeout": 60, **options}
-        return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+        settings: dict[str, Any] = {"cwd": self.directory, "env": environ, **options}
+        return forking.run(["--data-dir", str(self.data_dir), *arguments], **settings)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
