@@ -7,6 +7,7 @@ would. When a server it had joined goes away, it takes over and goes on with the
 
 import shlex
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LOCKED = "DATA_DIR_LOCKED"
 START_SECONDS = 30.0
+AGAIN_SECONDS = 0.2
 MOST_FAILURES = 3  # calls in a row to a server that accepts them and then fails
 
 
@@ -181,17 +183,20 @@ def _as_server(session: Session, errand: Errand) -> int | None:
     from wattle.daemon import Daemon
 
     config = session.config
-    daemon = Daemon(config, listen=False)
-    try:
-        daemon.start()
-    except Refused as refusal:
-        if refusal.code != LOCKED:
-            raise
-        other = wait_for_server(config, START_SECONDS)
-        if other is None:
-            raise
-        other.close()
-        return None
+    until = time.monotonic() + START_SECONDS
+    while True:
+        daemon = Daemon(config, listen=False)
+        try:
+            daemon.start()
+            break
+        except Refused as refusal:
+            if refusal.code != LOCKED or time.monotonic() > until:
+                raise
+        # Whoever holds the directory is about to answer, or about to end.
+        other = wait_for_server(config, AGAIN_SECONDS)
+        if other is not None:
+            other.close()
+            return None
     if errand.progress is not None:
         session.note("the server went away: this command is the server now")
     follower = _Follower(session, errand, daemon)
