@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pkgutil
+import resource
 import runpy
 import select
 import signal
@@ -85,6 +86,9 @@ def take_on(document: bytes, streams: list[int]) -> dict[str, Any]:
     if request["terminal"]:
         os.setsid()
         ioctl(0, TIOCSCTTY, 0)
+    for what, soft, hard in request["limits"]:
+        if resource.getrlimit(what) != (soft, hard):
+            resource.setrlimit(what, (soft, hard))
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

@@ -10,6 +10,7 @@ import atexit
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,6 +28,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 WATTLE = [sys.executable, "-m", "wattle.cli"]
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_")  # what only a new Python takes notice of
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 USUAL = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -122,7 +124,9 @@ def start(
         if key not in _forkers:
             _forkers[key] = _Forker(settings)
             atexit.register(_forkers[key].close)
-    request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "root": str(ROOT), "terminal": terminal}
+    limits = [(what, *resource.getrlimit(what)) for what in LIMITS]
+    request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "root": str(ROOT)}
+    request |= {"terminal": terminal, "limits": limits}
     return _forkers[key].fork(request, (stdin, stdout, stderr))
 
 

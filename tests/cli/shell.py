@@ -55,6 +55,7 @@ class Shell:
             "WATTLE_DATA_DIR": str(self.data_dir),
             "PYTHONPATH": str(ROOT),
             "LANG": "C.UTF-8",
+            "WATTLE_LISTEN": "127.0.0.1:0",  # nobody's port
         }
         (directory / "home").mkdir()
         self.started: list[Started] = []
