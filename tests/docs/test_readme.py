@@ -57,7 +57,9 @@ def test_the_curl_examples_are_answered_as_shown(server: Server) -> None:
 
 
 def test_serve_says_what_is_shown(server: Server) -> None:
-    said = (server.directory / "serve.log").read_text().replace(str(server.data_dir), READERS_DATA_DIR)
+    log = server.directory / "serve.log"
+    said = str(eventually(lambda: (text := log.read_text()).count("\n") >= 2 and text))
+    said = said.replace(str(server.data_dir), READERS_DATA_DIR)
     shown = next(answer.text for block, answer in examples(README) if block.text.strip() == NEWCOMERS[2] and answer)
     addresses = re.compile(r"http://\S+")
     assert set(addresses.sub("", shown).split()) == set(addresses.sub("", "\n".join(said.splitlines()[:2])).split())

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from keeper.client import PYTHON, Client, is_alive, until
@@ -246,10 +247,15 @@ def test_an_adopted_keeper_does_not_poll(data: Client) -> None:
     data.send(type="adopt", workers=[data.adoption(uid)])
     data.send(type="describe", uid=uid, request=1)
     data.wait_message("tree", request=1)
+    until(lambda: _sleeps(data.pid), "the keeper's rest after its answer")
     before = _switches(data.pid)
     time.sleep(0.5)
     assert _switches(data.pid) - before <= 2
     data.stop(uid)
+
+
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def _switches(pid: int) -> int:

@@ -74,9 +74,12 @@ def test_sigterm_during_the_start_of_200_workers_is_obeyed_at_once(tmp_path: Pat
     server.run("many", [{"name": f"w{i}", "command": command} for i in range(200)], max_parallel=200)
     eventually(lambda: witness.exists() and len(witness.read_text().splitlines()) >= 5)
     assert server.process is not None
+    (keeper,) = server.keeper_pids()
+    os.kill(keeper, signal.SIGSTOP)  # so that it is in the middle of it, however slowly this process gets to its part
+    at_that_time = len(witness.read_text().splitlines())
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    at_that_time = len(witness.read_text().splitlines())
+    os.kill(keeper, signal.SIGCONT)
     assert server.process.wait(20) == 0
     took = time.monotonic() - began
     server.process = None

@@ -117,7 +117,7 @@ def test_what_waits_does_not_starve_the_api(server: Server) -> None:
     import http.client
     import time
 
-    stubborn = {"command": "trap '' TERM; while :; do sleep 0.1; done", "stop": {"grace_seconds": 2}}
+    stubborn = {"command": "trap '' TERM; while :; do sleep 60; done", "stop": {"grace_seconds": 2}}
     server.run("many", [{"name": f"w{i}", **stubborn} for i in range(40)], max_parallel=40)
     eventually(lambda: all(w["status"] == "running" for w in server.workers("many").values()))
     waiting = []
