@@ -94,10 +94,12 @@ def test_quiet_is_without_talk_and_not_without_errors(shell):
     assert "no server runs" in shell.run("start", "-q", "w").stderr
 
 
-def cpu_seconds(command, environ):
-    """Of a process that ends well, the best of five: what it takes, not what the machine was busy with."""
-    best = float("inf")
-    for _ in range(5):
+def cpu_seconds(command, environ, enough=0.0):
+    """Of a process that ends well, the best of five or the first below `enough`: what it takes, not what the machine
+    was busy with."""
+    best, tries = float("inf"), 0
+    while tries < 5 and best >= enough:
+        tries += 1
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ, cwd=ROOT
         )
@@ -111,16 +113,18 @@ def cpu_seconds(command, environ):
 def test_help_costs_a_few_times_what_python_itself_does(shell):
     """Some 150 ms where Python takes 30: a bound for what must not creep in, not a benchmark."""
     nothing = cpu_seconds([sys.executable, "-c", "pass"], shell.environ)
+    bound = nothing * 6 + 0.05
     for verb in ([], ["run"], ["logs"], ["validate"], ["import", "dagu"]):
-        took = cpu_seconds([sys.executable, "-m", "wattle.cli", *verb, "--help"], shell.environ)
-        assert took < nothing * 6 + 0.05, (verb, took, nothing)
+        took = cpu_seconds([sys.executable, "-m", "wattle.cli", *verb, "--help"], shell.environ, bound)
+        assert took < bound, (verb, took, nothing)
 
 
 def test_status_of_a_running_server_costs_a_few_times_more(shell):
     shell.start("serve", "--listen", "127.0.0.1:0").says("listening on")
     nothing = cpu_seconds([sys.executable, "-c", "pass"], shell.environ)
-    took = cpu_seconds([sys.executable, "-m", "wattle.cli", "status"], shell.environ)
-    assert took < nothing * 12 + 0.05, (took, nothing)
+    bound = nothing * 12 + 0.05
+    took = cpu_seconds([sys.executable, "-m", "wattle.cli", "status"], shell.environ, bound)
+    assert took < bound, (took, nothing)
 
 
 COSTLY = {

@@ -7,7 +7,7 @@ import signal
 import socket
 
 import pytest
-from cli.shell import wait_for
+from cli.shell import Shell, wait_for
 
 WORKFLOW = {
     "name": "w",
@@ -22,20 +22,28 @@ WORKFLOW = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def server(shell):
+def serving(shell):
     server = shell.start("serve", "--listen", "127.0.0.1:0")
     server.says("data directory")
     return server
 
 
-@pytest.fixture
-def ran(shell, server):
-    """The workflow has run; the server is up."""
+def run_to_its_end(shell):
     shell.write("w.json", WORKFLOW)
     assert shell.run("create", "w.json").stdout == "Workflow 'w' created successfully\n"
     assert shell.run("start", "w").stdout == "Workflow 'w' started successfully (run 1)\n"
     wait_for(lambda: json.loads(shell.run("list", "--json").stdout)[0]["status"] == "failed")
+
+
+@pytest.fixture
+def server(shell):
+    return serving(shell)
+
+
+@pytest.fixture
+def ran(shell, server):
+    """The workflow has run; the server is up."""
+    run_to_its_end(shell)
     return server
 
 
@@ -78,17 +86,36 @@ def test_verbs_reach_the_server_by_socket_and_by_url(shell, ran):
     assert shell.run("list", "--json", WATTLE_URL=url).stdout == by_socket
 
 
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory):
+    """What the reading verbs say, and say in JSON, with a server and after it was killed: two of {verb: [done, done]}."""
+    shell = Shell(tmp_path_factory.mktemp("readings"))
+    try:
+        server = serving(shell)
+        run_to_its_end(shell)
+
+        def said():
+            return {
+                arguments: [shell.run(*arguments.split(), *form) for form in ((), ("--json",))] for arguments in READING
+            }
+
+        with_server = said()
+        server.signal(signal.SIGKILL)
+        server.ends()
+        without = said()
+        assert shell.run("start", "w").returncode == 4
+        yield with_server, without
+    finally:
+        shell.close()
+
+
 @pytest.mark.parametrize("arguments", READING)
-def test_reading_verbs_say_the_same_without_a_server(shell, ran, arguments):
-    with_server = shell.run(*arguments.split()), shell.run(*arguments.split(), "--json")
-    ran.signal(signal.SIGKILL)
-    ran.ends()
-    without = shell.run(*arguments.split()), shell.run(*arguments.split(), "--json")
+def test_reading_verbs_say_the_same_without_a_server(readings, arguments):
+    with_server, without = (said[arguments] for said in readings)
     for before, after in zip(with_server, without, strict=True):
         assert before.returncode == after.returncode == 0
         assert before.stdout == after.stdout != ""
     json.loads(without[1].stdout)
-    assert shell.run("start", "w").returncode == 4
 
 
 def test_what_is_shown(shell, ran):

@@ -10,14 +10,15 @@ from tests.whole.server import Server
 
 @pytest.fixture
 def clean_places() -> Iterator[None]:
-    """The documented examples write to fixed places."""
+    """Some of the documented examples write to fixed places. Who uses them is in the group `documented places`, whose
+    tests run one after the other."""
     _clean()
     yield
     _clean()
 
 
 @pytest.fixture
-def server(tmp_path: Path, clean_places: None) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Server]:
     """A running server on a data directory of its own, so that runs are numbered from 1."""
     assert shutil.which("curl"), "the pages' examples are curl commands: install curl"
     server = Server(tmp_path).start()

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.docs.documents import (
     DOCS,
     PAGES,
@@ -18,6 +20,7 @@ from tests.docs.shells import Reader, answered, compared
 from tests.test_layers import FILES, room_of
 from tests.whole.server import Server, eventually
 
+pytestmark = [pytest.mark.xdist_group("documented places"), pytest.mark.usefixtures("clean_places")]
 NEWCOMERS = ["scripts/wattle run workflows/source-report.json", "scripts/test", "scripts/wattle serve"]
 
 
@@ -66,7 +69,7 @@ def test_serve_says_what_is_shown(server: Server) -> None:
     assert shown.splitlines()[1] == said.splitlines()[1]
 
 
-def test_a_run_looks_as_shown(tmp_path: Path, clean_places: None) -> None:
+def test_a_run_looks_as_shown(tmp_path: Path) -> None:
     """The form of the lines, by a smaller workflow."""
     screen = screen_shape(Reader(tmp_path).types("scripts/wattle run workflows/hello-world.json; wattle down"))
     assert re.match(r"run <n> of 'hello-world': 1 workers?\n  <seconds>  ▶ running  greet\n", screen), screen

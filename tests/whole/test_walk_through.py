@@ -11,6 +11,7 @@ import pytest
 
 from tests.whole.server import Server, eventually
 
+pytestmark = pytest.mark.xdist_group("documented places")
 CURLS = Path(__file__).parent / "curl"
 TEMPORARY = ("/tmp/hello-world", "/tmp/data-pipeline", "/tmp/example-workflow")
 
