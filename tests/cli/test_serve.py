@@ -88,7 +88,7 @@ def test_verbs_reach_the_server_by_socket_and_by_url(shell, ran):
 
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory):
-    """What the reading verbs say, and say in JSON, with a server and after it was killed: two of {verb: [done, done]}."""
+    """What the reading verbs say, also in JSON, with a server and after it was killed: {verb: [done, done]} twice."""
     shell = Shell(tmp_path_factory.mktemp("readings"))
     try:
         server = serving(shell)
