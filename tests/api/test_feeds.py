@@ -7,10 +7,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from api.test_pump import MakeServer, Server, make_server, open_descriptors, quiet_wakes, until, wakes
 
+from wattle.api import feeds as feeds_module
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
 from wattle.logs.hearing import Hearing
@@ -117,10 +119,12 @@ def says(text: str) -> Callable[[Reader], bool]:
 
 
 def joined(server: Server, log: Log, clients: int) -> bool:
-    """All have caught up: a single source is left for them."""
-    return until(
-        lambda: server.pump.clients == clients and sum(not source.closed for source in log.sources) == 1, 30.0
-    )
+    """All have caught up and are members of a feed: a single source is left for them."""
+
+    def members() -> int:
+        return sum(len(feed.members) for feed in list(server.pump._feeds._feeds.values()))
+
+    return until(lambda: members() == clients and sum(not source.closed for source in log.sources) == 1, 30.0)
 
 
 def test_two_hundred_and_fifty_clients_are_given_what_was_read_once(make_server: MakeServer, log: Log) -> None:
@@ -164,8 +168,8 @@ def test_where_inotify_does_not_work_files_are_polled(make_server: MakeServer, l
 
 
 def test_silent_streams_wake_nobody_up(make_server: MakeServer, log: Log) -> None:
-    """L9. A line is the positive control."""
-    server = serve(make_server, log)
+    """L9, between two heartbeats. A line is the positive control."""
+    server = serve(make_server, log, heartbeat_seconds=3600.0)
     with ExitStack() as stack:
         readers = [Reader(stack.enter_context(server.get("/stream"))) for _ in range(20)]
         assert joined(server, log, 20)
@@ -174,7 +178,7 @@ def test_silent_streams_wake_nobody_up(make_server: MakeServer, log: Log) -> Non
         assert wakes(server) == before
         log.write(b"x\n")
         assert all(reader.hears(says("x\n")) for reader in readers)
-        assert wakes(server) > before
+        assert until(lambda: wakes(server) > before)
 
 
 def test_slow_client_leaves_the_others_and_later_hears_the_rest_from_the_file(
@@ -254,6 +258,44 @@ def test_an_attempt_that_ends_and_one_that_follows_are_heard_by_members(make_ser
         log.write(b"again\n")
         assert reader.hears(lambda r: b'"again"' in r.data)
         assert b'"partial", "partial": true' in reader.data
+
+
+def test_what_comes_before_a_file_is_watched_is_looked_for_however_much_there_was_to_say(tmp_path: Path) -> None:
+    """The last of the polls at one go opens a file, which grows before there is a watch on it."""
+
+    class Growing:
+        key, position, done, waits_for_files = "log", "", False, False
+
+        def __init__(self) -> None:
+            self.polls = 0
+            self.file = open(tmp_path / "log", "ab", buffering=0)  # noqa: SIM115
+
+        @property
+        def more(self) -> bool:
+            return self.polls < feeds_module._POLLS
+
+        def files(self) -> list[int]:
+            if self.polls < feeds_module._POLLS:
+                return []
+            self.file.write(b"x")
+            return [self.file.fileno()]
+
+        def poll(self, now: float, notified: bool) -> bytes:
+            self.polls += 1
+            return b"said"
+
+        def close(self) -> None:
+            self.file.close()
+
+    feeds = feeds_module.Feeds(3600.0)
+    try:
+        feed = feeds.open(cast(Any, Growing()), 0.0)
+        feed.members[cast(Any, None)] = None
+        assert feeds.due(0.0) == [feed]
+        feeds.advance(feed, 0.0, lambda *_: None)
+        assert feed.armed and feeds.next_at == 0.0
+    finally:
+        feeds.close()
 
 
 def test_a_watch_is_good_for_one_event(tmp_path: Path) -> None:

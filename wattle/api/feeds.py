@@ -140,7 +140,7 @@ class Feeds:
         if changed:
             feed.looked_at = now
         self._arm(feed)  # before the poll: what comes after it is told
-        more = False
+        more = news = False
         for _ in range(_POLLS):
             before = feed.source.position
             said, more, feed.done = polled(feed.source, now, changed)
@@ -148,11 +148,12 @@ class Feeds:
             if said:
                 for client in list(feed.members):
                     give(client, said, before)
-            if feed.done or not (more or self._arm(feed)):
+            news = not more and self._arm(feed)  # what came before that was told to nobody
+            if feed.done or not (more or news):
                 break
         if feed.done or not feed.members:
             self._end(feed)
-        elif more:
+        elif more or news:
             self._due[feed] = now
         elif (seconds := feed.source.waits_seconds) is not None:
             self._due[feed] = now + seconds
