@@ -68,7 +68,8 @@ def test_alternating_lines_are_put_in_their_order(files: LogFiles, watches: Watc
     """L5, as far as the index knows: each line on its own of the two."""
     count = 150
     script = f"""
-input_ready = time.sleep(0.5)
+while not os.path.exists({os.fspath(files.stdout) + ".go"!r}):
+    time.sleep(0.005)
 for number in range({count}):
     write(number % 2, b"%d\\n" % number)
     time.sleep({milliseconds / 1000})
@@ -76,6 +77,7 @@ for number in range({count}):
     made = watches()
     with writing(files, script) as process:
         adopted(made, files)
+        Path(files.stdout + ".go").touch()
         assert process.wait(60) == 0
         made.ended(KEY, time.time_ns() // 1000)
     sizes = [os.stat(path).st_size for path in files]
@@ -89,8 +91,9 @@ for number in range({count}):
 
 def test_a_line_has_the_time_at_which_it_was_written(files: LogFiles, watches: Watches) -> None:
     made = watches()
-    script = """
-time.sleep(0.4)
+    script = f"""
+while not os.path.exists({os.fspath(files.stdout) + ".go"!r}):
+    time.sleep(0.005)
 for _ in range(20):
     write(0, b"%d\\n" % (time.time_ns() // 1000))
     time.sleep(0.03)
@@ -98,6 +101,7 @@ time.sleep(60)
 """
     with writing(files, script):
         adopted(made, files)
+        Path(files.stdout + ".go").touch()
         eventually(lambda: len(read_excerpt(state(files), Ask()).lines) == 20)
         eventually(
             lambda: read_timeline(index_file(files), 1, None).at(0, os.stat(files.stdout).st_size).by is not None
@@ -126,6 +130,7 @@ def test_a_silent_worker_wakes_nobody(files: LogFiles, watches: Watches) -> None
         eventually(lambda: made._next_at > time.monotonic() + 3600)
         thread = made._thread
         assert thread is not None and thread.native_id is not None
+        eventually(lambda: (before := switches(thread), time.sleep(0.1))[0] == switches(thread) == before)
         before = switches(thread)
         time.sleep(1.0)
         assert switches(thread) - before == 0
