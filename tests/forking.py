@@ -7,6 +7,7 @@ sets such a thing, a new Python is started.
 """
 
 import atexit
+import contextlib
 import fcntl
 import json
 import os
@@ -40,7 +41,7 @@ class Process:
         self.pid = pid
         self.returncode: int | None = None
         self._status = status
-        self._reading = threading.Lock()
+        self._waiting = threading.Lock()
 
     def poll(self) -> int | None:
         return self._ended(0.0)
@@ -54,7 +55,8 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -63,11 +65,15 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
-            with self._reading:  # whoever else waits has read it, or finds it read
-                if self.returncode is None:
+        until = None if timeout is None else time.monotonic() + timeout
+        if self._waiting.acquire(timeout=-1 if timeout is None else timeout):  # one waits, others wait for that
+            try:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                if self.returncode is None and select.select([self._status], [], [], left)[0]:
                     self.returncode = int(_line(self._status))
                     os.close(self._status)
+            finally:
+                self._waiting.release()
         return self.returncode
 
 
