@@ -110,6 +110,8 @@ def test_a_worker_that_started_too_early_would_be_found(shell):
     (shell.directory / "marks").mkdir()
     document = witnessed(json.loads(done.stdout), fork_join(), shell.directory / "marks")
     del document["workers"][-1]["inputs"]
+    document["workers"][-1]["priority"] = 1
+    document["max_parallel"] = 1  # so that it comes first, however slowly the others start
     shell.write("made.json", document)
     assert "exit code 99" in shell.run("run", "made.json").stderr
 
