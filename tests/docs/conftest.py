@@ -10,8 +10,7 @@ from tests.whole.server import Server
 
 @pytest.fixture
 def clean_places() -> Iterator[None]:
-    """Some of the documented examples write to fixed places. Who uses them is in the group `documented places`, whose
-    tests run one after the other."""
+    """Some of the documented examples write to fixed places; scripts/test runs these alone."""
     _clean()
     yield
     _clean()

@@ -20,7 +20,7 @@ from tests.docs.shells import Reader, answered, compared
 from tests.test_layers import FILES, room_of
 from tests.whole.server import Server, eventually
 
-pytestmark = [pytest.mark.xdist_group("documented places"), pytest.mark.usefixtures("clean_places")]
+pytestmark = pytest.mark.usefixtures("clean_places")
 NEWCOMERS = ["scripts/wattle run workflows/source-report.json", "scripts/test", "scripts/wattle serve"]
 
 

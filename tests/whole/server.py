@@ -101,7 +101,10 @@ class Server:
         eventually(lambda: not self.keeper_pids())
 
     def keeper_pids(self) -> list[int]:
-        return [pid for pid in pids() if str(self.data_dir) in command_of(pid) and "wattle-keeper" in command_of(pid)]
+        """Without a child of the keeper that has not executed its command yet: it looks like the keeper."""
+        commands = {pid: command_of(pid) for pid in pids()}
+        found = [pid for pid, text in commands.items() if "wattle-keeper" in text and str(self.data_dir) in text]
+        return [pid for pid in found if parent_of(pid) not in found]
 
     def wattle(self, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run the command line on this data directory."""
@@ -163,6 +166,13 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def marked(text: str) -> list[int]:

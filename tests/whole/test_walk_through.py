@@ -11,7 +11,6 @@ import pytest
 
 from tests.whole.server import Server, eventually
 
-pytestmark = pytest.mark.xdist_group("documented places")
 CURLS = Path(__file__).parent / "curl"
 TEMPORARY = ("/tmp/hello-world", "/tmp/data-pipeline", "/tmp/example-workflow")
 

@@ -9,8 +9,6 @@ import pytest
 from tests.workflows.checkout import Checkout
 from tests.workflows.test_source_report_scripts import Report, source_files_of_the_library
 
-pytestmark = pytest.mark.xdist_group("documented workflows")  # one process, so that each workflow runs once
-
 
 @pytest.fixture(scope="module")
 def elsewhere(checkout: Checkout) -> Path:
