@@ -62,11 +62,13 @@ def test_start_and_restart_ask_the_server_for_the_types(shell, serving, verb, ta
 )
 def test_apply_says_what_it_did(shell, serving, found, answer, word):
     there = {("GET", API): {"name": "w", "definition": {"workers": []}}, ("PUT", API): success("whatever", **answer)}
+    there["GET", f"{API}/runs"] = success([], total=0)
     api = Api(there if found else {("POST", "/api/workflows"): success("whatever", warnings=["odd"])})
     shell.write("w.yaml", YAML)
     done = shell.run("--server", serving(api), "apply", "w.yaml")
     assert (done.returncode, done.stdout) == (0, f"Workflow 'w' {word}\n"), done.stderr
-    assert json.loads(api.asked[-1].body)["params"] == {"n": {"type": "integer"}, "text": {"default": "none"}}
+    stored = next(each for each in api.asked if each.body)
+    assert json.loads(stored.body)["params"] == {"n": {"type": "integer"}, "text": {"default": "none"}}
     assert ("odd" in done.stderr) is not found
 
 

@@ -143,7 +143,8 @@ def test_what_changes_something(shell, ran):
     assert shell.run("delete", "w/c").stdout == "Worker 'w/c' deleted successfully\n"
     assert shell.run("delete", "w", "--force").stdout == "Workflow 'w' deleted successfully\n"
     gone = shell.run("show", "w")
-    assert (gone.returncode, gone.stderr) == (5, "wattle: Workflow 'w' does not exist\n")
+    words = "Workflow 'w' does not exist. There are none yet: `wattle run FILE` stores one and runs it"
+    assert (gone.returncode, gone.stderr) == (5, f"wattle: {words}\n")
 
 
 def test_the_server_speaks_chinese_when_asked(shell, server):

@@ -27,7 +27,10 @@ ELSEWHERE = {
 
 def hint_of(session: Session, error: WattleError) -> Hint:
     make = _BY_CODE.get(error.code)
-    return make(session, error) if make is not None and "`" not in error.message else _said(error)
+    if make is None or "`" in error.message:
+        return _said(error)
+    hint = make(session, error)
+    return hint if session.config.lang == "en" else hint._replace(sentence="")  # it has no other words
 
 
 def _said(error: WattleError) -> Hint:

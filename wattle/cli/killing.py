@@ -31,7 +31,9 @@ class SignalType(click.ParamType):
 
         from wattle.definition.signals import NUMBERS
 
-        return [CompletionItem(name) for name in NUMBERS if name.startswith(incomplete.upper().removeprefix("SIG"))]
+        prefix = "SIG" if incomplete.upper().startswith("SIG") else ""  # shells offer what begins as typed
+        names = [name for name in NUMBERS if name.startswith(incomplete.upper().removeprefix("SIG"))]
+        return [CompletionItem(incomplete + f"{prefix}{name}"[len(incomplete) :]) for name in names]
 
 
 @click.command("kill")

@@ -168,7 +168,7 @@ class Keeper:
         sent = Sent([], [])
         if worker is not None:
             sent = send_signal(self._family, worker, int(message["signal"]), message["scope"])
-        if not any(sent):
+        if not (sent.pids or sent.refused):
             self._write_journal()
             self._send_reports()  # whoever hears that nothing of it lives has heard of the end, if it has ended
         answer = {"type": "signalled", "request": message.get("request"), "uid": uid}

@@ -7,7 +7,6 @@ checked pidfd. The group is told by one call, so that who is forked in that inst
 
 import os
 import signal
-from typing import NamedTuple
 
 from wattle.keeper import proc
 from wattle.keeper.tree import Family
@@ -17,11 +16,13 @@ SCOPES = ("tree", "leader")
 LOOKS = 3  # for who was forked while the others were killed
 
 
-class Sent(NamedTuple):
+class Sent:
     """Whom the signal reached, the leader first, and who of the tree may not be signalled by us."""
 
-    pids: list[int]
-    refused: list[int]
+    __slots__ = ("pids", "refused")
+
+    def __init__(self, pids: list[int], refused: list[int]) -> None:
+        self.pids, self.refused = pids, refused
 
 
 def send_signal(family: Family, worker: Worker, number: int, scope: str) -> Sent:
