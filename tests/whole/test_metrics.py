@@ -1,10 +1,12 @@
 """What workers use, over HTTP and over the life of daemons (W-23, A23)."""
 
+import gzip
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import parser
 from whole.server import Server, eventually
@@ -101,6 +103,21 @@ def test_prometheus_is_told_what_goes_on(busy: Server) -> None:
     assert found["wattle_queue_wait_seconds_count", ()] == 2
     assert found["wattle_workers", ("cancelled",)] == 2
     assert ("wattle_worker_memory_bytes", ("w", "wf")) not in found
+
+
+def test_a_scrape_is_packed_for_those_who_can_unpack_it(server: Server) -> None:
+    """clients.md, Prometheus: it asks with `Accept-Encoding: gzip`."""
+    url, packed = f"http://127.0.0.1:{server.port}/metrics", ("gzip", "deflate, GZIP;q=0.5")
+    for accepted in (*packed, "gzip;q=0, *;q=0.1", "identity", ""):
+        with httpx.stream("GET", url, headers={"Accept-Encoding": accepted}, trust_env=False) as answer:
+            body = b"".join(answer.iter_raw())
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert answer.headers["content-length"] == str(len(body))
+        assert {"Accept", "Accept-Encoding"} <= set(answer.headers["vary"].split(", "))
+        assert answer.headers.get("content-encoding") == ("gzip" if accepted in packed else None), accepted
+        text = (gzip.decompress(body) if accepted in packed else body).decode()
+        assert "wattle_build_info" in {family.name for family in parser.text_string_to_metric_families(text)}
+        assert accepted not in packed or len(body) < len(text) / 3
 
 
 def test_an_attempt_without_its_output_counts_as_failed_once(server: Server) -> None:

@@ -1,5 +1,6 @@
 """What workers use (W-23), its history, and `/metrics` for Prometheus."""
 
+import gzip
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from wattle.store.rows import AttemptRow
 blueprint = Blueprint("metrics", __name__)
 exposed = Blueprint("prometheus", __name__)
 
+_GZIP_LEVEL = 4  # 500 workers: a sixth of 300 KB, in 2 ms; the highest level needs 15 ms for a twelfth less
 _METRICS = "/workers/<name:workflow>/<name:worker>/metrics"
 
 
@@ -74,7 +76,10 @@ def scrape() -> Response:
         raise Unavailable("NO_SERVER", "Nothing is counted here: no Wattle server runs; start `wattle serve`")
     body, content_type = exposition.render(request.headers.get("Accept"))
     response = Response(body, content_type=content_type)
-    response.vary.add("Accept")
+    response.vary.update(("Accept", "Accept-Encoding"))
+    if request.accept_encodings["gzip"] > 0:
+        response.set_data(gzip.compress(body, _GZIP_LEVEL, mtime=0))
+        response.content_encoding = "gzip"
     return response
 
 
