@@ -92,6 +92,9 @@ def failed(failure: Exception) -> bytes:
     return error("INTERNAL_ERROR", "the stream failed; the log of the server says why")
 
 
-def place(id: str | int) -> bytes:
-    """An id alone: where an EventSource comes back to, should it hear nothing before."""
-    return f"id: {id}\n\n".encode()
+def start(id: str | int) -> bytes:
+    """Where an EventSource comes back to, should it hear nothing before.
+
+    It has data, for libraries pass over events without, and over their ids (sseclient-py, npm's eventsource).
+    """
+    return event({"type": "start"}, name="start", id=id)

@@ -68,9 +68,9 @@ class LogStream:
 
 
 class EventStream:
-    """The history after an event, of one workflow or of all; every event is named `change`.
+    """The history after an event, of one workflow or of all; every event of it is named `change`.
 
-    It begins with an id alone, so that whoever is cut off before the first event goes on from there.
+    It begins with `start`, so that whoever is cut off before the first of them goes on from there.
     """
 
     waits_for_files = False
@@ -102,7 +102,7 @@ class EventStream:
     def poll(self, now: float, notified: bool) -> bytes:
         newest = self._reading.last_event_id()  # before the events, so that none is passed over
         self._after = min(self._after, newest) if not self._has_begun else self._after
-        said = [] if self._has_begun else [sse.place(self._after)]
+        said = [] if self._has_begun else [sse.start(self._after)]
         self._has_begun = True
         found = []
         if newest > self._after:
