@@ -140,8 +140,8 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
         # Last: the files it replaces slow down whoever makes files in the next minutes.
         result.lines.append(report.recapture_line(bench.recapture(shapes.parse("fan-out-1000"), 2, rounds)))
 
-    def stream(clients: int) -> None:
-        result.lines.extend(bench.streams(clients, 5.0 if quick else 20.0))
+    def stream(clients: int, logs: int) -> None:
+        result.lines.extend(bench.streams(clients, 5.0 if quick else 20.0, logs))
 
     @functools.cache
     def supervision() -> Supervision:
@@ -170,8 +170,10 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
             ("cycles", lambda: result.lines.extend(supervision().cycles(1000 if quick else 10_000))),
         ],
         "streams": [
-            (f"{clients:,} watching", functools.partial(stream, clients))
-            for clients in ([1, 200] if quick else [1, 1000])
+            (f"{clients:,} watching, {logs} logs", functools.partial(stream, clients, logs))
+            for clients, logs in (
+                [(1, 1), (200, 1), (100, 20)] if quick else [(1, 1), (1000, 1), (1000, 200), (3000, 1)]
+            )
         ],
         "metrics": [("process trees", lambda: result.lines.extend(bench.metrics()))],
         "logs": [("logs", lambda: result.lines.extend(bench.logs(rounds)))],

@@ -226,10 +226,10 @@ class Bench:
             lines += report.writing_lines(writers.measure(program, self.directory, writing, rounds))
         return lines
 
-    def streams(self, clients: int, seconds: float) -> list[Line]:
-        """One busy log and so many who follow it."""
+    def streams(self, clients: int, seconds: float, logs: int = 1) -> list[Line]:
+        """Busy logs and so many who follow them."""
         self._check_time()
-        return report.watched_lines(watching.watched(self.served, clients, seconds))
+        return report.watched_lines(watching.watched(self.served, clients, seconds, logs))
 
     def version(self) -> list[Line]:
         """The command line's start, as installed."""

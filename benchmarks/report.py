@@ -175,8 +175,9 @@ def writing_lines(writing: Writing) -> list[Line]:
 
 
 def watched_lines(found: Watched) -> list[Line]:
-    """Targets are those of 1,000 watchers, and of one."""
-    many = f"{found.clients:,} watchers of one log at 20 lines/s"
+    """Targets are those of 1,000 watchers, of one log or of many, and of one; more than 1,000 shall hear all."""
+    which = "one log" if found.logs == 1 else f"{found.logs:,} logs"
+    many = f"{found.clients:,} watchers of {which} at 20 lines/s"
     middle, slow = percentile(found.delivery, 0.5), percentile(found.delivery, 0.99)
     limit, slow_limit = (0.015, math.inf) if found.clients > 1 else (0.001, 0.010)
     target = f"≤ {limit * 1e3:.0f} ms" + (f", {slow_limit * 1e3:.0f} ms" if slow_limit < math.inf else "")
@@ -192,6 +193,8 @@ def watched_lines(found: Watched) -> list[Line]:
     ]
     if found.clients == 1:
         return lines
+    if found.clients > 1000:
+        return [lines[0], *(Line(line.measure, line.value) for line in lines[1:])]
     api = percentile(found.api, 0.99)
     return [
         *lines,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import machine, peers, report, shapes, sweeps, writers
+from benchmarks import machine, peers, report, shapes, sweeps, watching, writers
 from benchmarks.report import Case
 from benchmarks.served import Timing
 from benchmarks.shapes import Shape
@@ -283,6 +283,15 @@ def test_a_sweep_is_judged_by_its_median() -> None:
     lines = report.sweep_lines(100, 0.02, [0.004, 0.009, 0.5])
     assert (lines[0].value, lines[0].reached) == ("9.0 ms (p99 500.0 ms)", True)
     assert report.sweep_lines(100, 0.02, [0.0101])[0].reached is False
+
+
+def test_watchers_of_several_logs_are_to_hear_what_their_own_log_said() -> None:
+    assert watching._expected({1: 10, 2: 9, 3: 4}, {1: 0, 2: 0, 3: 1}) == 24
+    found = watching.Watched(1000, 5.0, 24, 24, [0.01, 0.02], 0.2, 1e3, 10**8, 1.0, 0.5, 200, [0.02])
+    lines = report.watched_lines(found)
+    assert "1,000 watchers of 200 logs" in lines[0].measure and [line.reached for line in lines[:5]] == [True] * 5
+    found.clients, found.heard = 3000, 23
+    assert [line.reached for line in report.watched_lines(found)] == [False, None]
 
 
 # --- the whole
