@@ -28,6 +28,18 @@ def test_it_ends_when_it_has_neither_worker_nor_queue_nor_daemon(data: Client) -
     assert [record["kind"] for record in data.journal()] == ["started", "ended"]
 
 
+def test_it_ends_when_whoever_started_it_never_connects(tmp_path: Path) -> None:
+    """A daemon that is killed right after leaves no keeper behind."""
+    pid = start_keeper(str(tmp_path), 0.2)
+    try:
+        assert until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "its end")
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    assert not probe(str(tmp_path))
+
+
 def test_a_daemon_keeps_it_alive(data: Client) -> None:
     data.linger_seconds = 0.1
     data.start()

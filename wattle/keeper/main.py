@@ -57,6 +57,7 @@ class Loop:
 
     def run(self) -> None:
         has_more = False
+        self._consider_the_end()  # whoever started it may be gone before it connects
         while not self._is_over:
             try:
                 has_more = self._turn(has_more)
