@@ -1,5 +1,6 @@
 """`wattle serve`: the daemon in the foreground, and starting one in the background for `run --detach`."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -47,6 +48,8 @@ def serve_verb(session: Session) -> int:
     config = session.config
     from wattle.daemon import Daemon
 
+    with suppress(RuntimeError, OSError):  # where there is no stderr
+        faulthandler.enable()  # a crash of the interpreter itself says where
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     daemon = Daemon(config, listen=True)
     daemon.start()
