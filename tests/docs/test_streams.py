@@ -93,7 +93,9 @@ def test_every_named_event_is_documented() -> None:
     source = (DOCS.parent / "wattle/api/sse.py").read_text() + (DOCS.parent / "wattle/api/streaming.py").read_text()
     names = set(re.findall(r'name="(\w+)"', source))
     documented = {row[0].strip("`") for row in table(section(PAGE, "The events of logs"))} - {"(none)"}
-    assert names == documented | {"change"} and "change" in section(PAGE, "Changes of state")
+    of_changes = {"start", "change"}
+    assert names == documented | of_changes
+    assert all(f"`{name}`" in section(PAGE, "Changes of state") for name in of_changes)
 
 
 @pytest.mark.parametrize("name", ["last_event_id", "follow", "tail", "stream", "workflow"])

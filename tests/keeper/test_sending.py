@@ -172,7 +172,7 @@ def test_who_may_not_be_signalled_is_named() -> None:
             worker = Worker("uid", b"", "", True, Stop(None))
             worker.pid, worker.adopted, worker.pidfd = stranger, True, os.pidfd_open(stranger)
             sent = send_signal(Family(), worker, signal.SIGTERM, "tree")
-            os.write(writing, repr(tuple(sent)).encode())
+            os.write(writing, repr((sent.pids, sent.refused)).encode())
             status = 0
         finally:
             os._exit(status)

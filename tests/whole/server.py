@@ -67,7 +67,8 @@ class Server:
 
         def address() -> re.Match[str] | None:
             said = (self.directory / "serve.log").read_text()[before:]
-            assert self.process is not None and self.process.poll() is None, said
+            assert self.process is not None
+            assert self.process.poll() is None, f"exit status {self.process.poll()}: {said}"
             return re.search(r"http://127\.0\.0\.1:(\d+)", said)
 
         self.port = int(eventually(address)[1])

@@ -69,8 +69,8 @@ def test_a_directory_in_which_nothing_can_be_written_is_broken(tmp_path: Path) -
 
 
 def test_a_machine_with_few_open_files_is_told_what_to_raise(tmp_path: Path) -> None:
-    with limited(resource.RLIMIT_NOFILE, 100):
-        assert doctor(tmp_path)[1]["open files"]["found"].startswith("100, at most")
+    findings = doctor(tmp_path, "sh", "-c", 'ulimit -S -n 100; exec "$@"', "sh")[1]
+    assert findings["open files"]["found"].startswith("100, at most")
 
 
 def test_it_shows_who_holds_the_directory_and_disturbs_nobody(server: Server) -> None:

@@ -237,7 +237,7 @@ def test_names_of_all_scripts_and_bytes_of_none_in_every_locale(
         assert tail == [{"type": "stdout", "content": "café \ufffd"}]
         assert server.get(quoted)["completed_at"].endswith("Z")
         for verb in (["list"], ["status", "数据"], ["logs", "数据/größe"], ["why", "数据/größe"]):
-            done = server.wattle(*verb, encoding="utf-8")
+            done = server.wattle(*verb)
             assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
             assert not verb[1:] or "caf" in done.stdout or "completed" in done.stdout
     finally:

@@ -165,7 +165,9 @@ def test_an_older_keeper_is_spoken_of_and_not_asked(tmp_path: Path) -> None:
     server.data_dir.mkdir(mode=0o700)
     start = "import sys; from wattle.keeper.launch import start_keeper; start_keeper(sys.argv[1], 60.0)"
     subprocess.run([sys.executable, "-c", start, str(server.data_dir)], cwd=older, check=True)
-    keepers = eventually(server.keeper_pids)
+    log = server.data_dir / "keeper.log"
+    eventually(lambda: log.exists() and "serves" in log.read_text())  # before that the server would start one too
+    keepers = server.keeper_pids()
     try:
         server.start()
         server.run("app", [{"name": "web", "command": "sleep 600"}])
