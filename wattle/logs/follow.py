@@ -21,7 +21,7 @@ from wattle.logs.lines import MAX_LINE_BYTES
 from wattle.logs.output import STREAMS, Output
 from wattle.logs.said import NO_ATTEMPT, Attempt, End, Event, Position
 
-LOOK_SECONDS = 1.0  # how old a look may get while nobody reports a change
+LOOK_SECONDS = 5.0  # how old a look may get while nobody reports a change
 
 
 class State(Protocol):
@@ -116,7 +116,7 @@ class Follower:
     def poll(self, now: float, changed: bool = True) -> list[Event]:
         """What there is to say, a bounded batch. `now` is monotonic seconds.
 
-        `changed=False`: nobody has reported a change since the last poll, so a look up to a second old will do.
+        `changed=False`: nobody has reported a change since the last poll, so a look that is not older than LOOK_SECONDS will do.
         """
         self.more = False
         if self.done:

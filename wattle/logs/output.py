@@ -197,6 +197,9 @@ class Output:
         if self._chronology is None:
             self._known = _UNKNOWN
             return True
+        if len(pending) == 1 and self._is_watched and not self._asked.final:
+            self._known = self._chronology.rest(None, is_watched=True)  # just written, and no order to be known
+            return True
         ends = [ENDLESS, ENDLESS]
         for stream in pending:
             ends[stream.number] = self._end_of(stream, events)
