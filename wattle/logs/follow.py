@@ -116,7 +116,8 @@ class Follower:
     def poll(self, now: float, changed: bool = True) -> list[Event]:
         """What there is to say, a bounded batch. `now` is monotonic seconds.
 
-        `changed=False`: nobody has reported a change since the last poll, so a look that is not older than LOOK_SECONDS will do.
+        `changed=False`: nobody has reported a change since the last poll, so a look that is not older than
+        LOOK_SECONDS will do.
         """
         self.more = False
         if self.done:
