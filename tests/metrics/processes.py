@@ -23,11 +23,12 @@ BURN = "print('ready', flush=True)\nwhile True: pass"
 TREE = f"""
 import subprocess, sys, threading
 def child(): subprocess.Popen([sys.executable, '-c', {SLEEP!r}], stdout=subprocess.PIPE).stdout.readline()
-thread = threading.Thread(target=lambda: (child(), stop.wait()))
-stop = threading.Event()
+thread = threading.Thread(target=lambda: (child(), is_there.set(), stop.wait()))
+is_there, stop = threading.Event(), threading.Event()
 thread.daemon = True
 thread.start()
 child()
+is_there.wait()
 {SLEEP}
 """
 

@@ -24,6 +24,15 @@ def test_a_child_that_nobody_reaped_is_kept() -> None:
     assert total.ended == 5
 
 
+def test_a_child_that_is_reaped_between_the_reading_of_its_parent_and_its_own_counts_once() -> None:
+    parents = {"child": "parent"}
+    total: Cumulative[str] = Cumulative()
+    total.update({"parent": (10, 0), "child": (5, 0)}, parents.get)
+    assert total.update({"parent": (10, 0)}, parents.get) == 15 and total.ended == 5
+    assert total.update({"parent": (15, 5)}, parents.get) == 15 and total.ended == 0
+    assert total.update({"parent": (16, 5)}, parents.get) == 16
+
+
 def test_a_grandchild_counts_once_through_two_that_are_gone() -> None:
     parents = {"grandchild": "child", "child": "parent"}
     total: Cumulative[str] = Cumulative()
