@@ -113,7 +113,7 @@ def test_a_killed_keeper_loses_no_worker_and_starts_none_twice(tmp_path: Path, w
         server.start()
     (successor,) = eventually(lambda: [pid for pid in server.keeper_pids() if pid != keeper])
     eventually(lambda: server.request("GET", "/readyz").status == 200)
-    assert {worker["status"] for worker in server.workers("kept").values()} == {"running"}
+    eventually(lambda: {worker["status"] for worker in server.workers("kept").values()} == {"running"})
     go.touch()
     server.ended("kept")
     assert len(witness.read_text().splitlines()) == 4
