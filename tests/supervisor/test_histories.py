@@ -266,6 +266,20 @@ def test_an_attempt_of_which_nothing_was_written_is_not_started_again(tmp_path: 
     assert [(worker["uncertain"], worker["tag"][1]) for worker in world.keeper.adopted] == [(True, 1)]
 
 
+def test_the_end_of_what_an_unwritten_attempt_was_adopted_for_is_not_lost_with_the_daemon(tmp_path: Path) -> None:
+    """C6: the daemon that had it adopted dies before it writes anything down; the next one finds an end in the journal
+    of an attempt that it knows nothing of. Ordered again it would never be told: the keeper knows that it has ended."""
+    world = World(tmp_path, "a -> b").play("run; start a; commit; exit a 0")
+    order = next(iter(world.keeper.queued.values()))
+    Path(order["stdout"]).touch()
+    unknown = {"exit_code": None, "signal": None, "cause": None, "known": False, "duration_us": 0}
+    world.play("kill keeper; kill daemon")
+    world.keeper.record(order, kind="ended", at=world.now, started_at=world.now, **unknown)
+    world.play("boot; wait 0.1")
+    assert world.statuses() == {"a": "completed", "b": "failed"}
+    assert world.reasons()["b"] == "exit status unknown" and world.status() == "failed"
+
+
 def test_a_keeper_that_is_found_is_asked_too_for_what_its_predecessor_may_have_started(tmp_path: Path) -> None:
     """The daemon that started the keeper died before it had told it what to adopt."""
     world = World(tmp_path, "a").play("run; commit")

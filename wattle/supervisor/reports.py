@@ -49,7 +49,7 @@ class Reports:
             self._exited(live, number, record)
         elif number == live.attempt and live.state in ORDERED_STATES:
             self._ended(run, live, record)
-        elif number > live.attempt and record["kind"] == "refused":
+        elif number > live.attempt and record["kind"] in ("refused", "ended"):  # adopted, its start was told to nobody
             self.overtake(run, live, number)
             self._ended(run, live, record)
 
