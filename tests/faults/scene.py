@@ -204,7 +204,8 @@ class Scene:
             if not isinstance(answer, dict) or "error" not in answer or self._has_ended():
                 break
             self._pause(f"{name} can be restarted")
-        self.wait(lambda: self._has_started(name, 2) or self._has_ended(), f"{name} starts again")
+        # A restart whose answer was lost is asked for again, and may end the second before it says anything.
+        self.wait(lambda: self._has_started_again(name) or self._has_ended(), f"{name} starts again")
 
     def _down(self) -> None:
         """A server that ends everything; again where it is killed in the middle of that."""
@@ -347,6 +348,10 @@ class Scene:
 
     def _has_started(self, worker: str, number: int) -> bool:
         return self._witnessed("start", worker, number)
+
+    def _has_started_again(self, worker: str) -> bool:
+        lines = (self.witness / "lines").read_text().splitlines()
+        return any(line.startswith(f"start scene {worker} ") and int(line.split()[3]) > 1 for line in lines)
 
     def _witnessed(self, kind: str, worker: str, number: int) -> bool:
         lines = (self.witness / "lines").read_text().splitlines()
