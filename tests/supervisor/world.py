@@ -130,7 +130,7 @@ class FakeKeeper:
 class FakeLink:
     """One connection to a FakeKeeper."""
 
-    has_unsent = False
+    has_unsent = has_early = False
 
     def __init__(self, keeper: FakeKeeper) -> None:
         keeper.reports.clear()

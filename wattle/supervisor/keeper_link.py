@@ -45,6 +45,11 @@ class KeeperLink:
         return self._socket.fileno()
 
     @property
+    def has_early(self) -> bool:
+        """Frames came together with the hello: `receive` gives them, and nothing on the socket tells of them."""
+        return bool(self._early)
+
+    @property
     def has_unsent(self) -> bool:
         return bool(self._unsent)
 

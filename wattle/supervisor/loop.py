@@ -203,7 +203,7 @@ class Supervisor:
         timeout = -1.0
         monotonic = self.clock.monotonic()
         due = [at for at in (self._timers.next_due(), self._flush_due(monotonic)) if at is not None]
-        if self._inbox or self._can_act(monotonic):
+        if self._inbox or self._has_early() or self._can_act(monotonic):
             timeout = 0.0
         elif due:
             timeout = max(0.0, min(due) - monotonic)
@@ -213,7 +213,12 @@ class Supervisor:
                 os.eventfd_read(self._wake)
             elif self.link is not None and descriptor == self.link.fileno():
                 frames += self._receive(events)
+        if self._has_early():  # what came on the socket after them is read with them
+            frames = self._receive(select.EPOLLIN) + frames
         return frames
+
+    def _has_early(self) -> bool:
+        return self.link is not None and self.link.has_early
 
     def _can_act(self, monotonic: float) -> bool:
         """Something was decided that nothing holds back: neither the store nor the lack of a keeper."""
