@@ -171,7 +171,7 @@ class Scene:
         self.ask("POST", "/api/workflows/scene/start", {}, headers={"Idempotency-Key": self.marker})
         self._acknowledged.append(1)
         for name in ("again", "hold", "stubborn"):
-            self.wait(lambda n=name: self._has_started(n, 1) or self._has_ended(), f"{name} starts")
+            self.wait(lambda n=name: self._has_started(n, 1) or self._has_failed(n), f"{name} starts")
         for victim in self._plan.split():
             self.kill(victim)
         if not self._has_ended():  # a run may fail as a whole, where its directories cannot be made
@@ -214,7 +214,9 @@ class Scene:
             try:
                 self._request("POST", "/api/down", None, {})
             except OSError:
-                pass
+                if self.process is not None and self.process.poll() is None:
+                    self._pause("the server goes down")  # it does not listen yet, or any more
+                    continue
             code = self._wait_for_exit()
             if code == 0:
                 break
@@ -356,6 +358,11 @@ class Scene:
     def _witnessed(self, kind: str, worker: str, number: int) -> bool:
         lines = (self.witness / "lines").read_text().splitlines()
         return any(line.split()[:4] == [kind, "scene", worker, str(number)] for line in lines)
+
+    def _has_failed(self, worker: str) -> bool:
+        """Or its run as a whole: a fault at a spawn is the end of an attempt that never says anything."""
+        shown = self.ask("GET", f"/api/workers/scene/{worker}", ok=(404,))
+        return self._has_ended() or (isinstance(shown, dict) and shown.get("status") == "failed")
 
     def _has_ended(self) -> bool:
         return bool(self.ask("GET", "/api/workflows/scene")["status"] in checker.ENDED)

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.campaign import ELSEWHERE, Campaign
 from wattle.keeper.failpoints import POINTS
 
-SECONDS = 100.0
+SECONDS = 60.0
 
 
 @pytest.mark.timeout(600)
