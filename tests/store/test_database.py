@@ -190,6 +190,32 @@ def test_after_a_kill_in_mid_transaction_exactly_the_committed_is_there(path: Pa
     store.close()
 
 
+HALF_MADE = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("CREATE TABLE half (x)")
+connection.executemany("INSERT INTO half VALUES (?)", [("x" * 3000,)] * 200)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_database_whose_maker_was_killed_before_it_was_in_wal_mode_is_made_to_its_end(path: Path) -> None:
+    """F04: no connection that cannot write can read it, and every start looks at it by one first."""
+    path.touch(mode=0o600)
+    killed = subprocess.run([sys.executable, "-c", HALF_MADE, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    reading = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    with closing(reading) as control, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        control.execute("SELECT * FROM sqlite_schema").fetchall()
+    assert Reader(path).connection() is None
+    writer = open_writer(path)
+    tables = {name for (name,) in writer.connection().execute("SELECT name FROM sqlite_schema")}
+    assert "run" in tables and "half" not in tables
+    writer.close()
+
+
 def test_a_reader_needs_no_shared_memory_file_left_behind(path: Path) -> None:
     last = kill_a_writer_in_mid_transaction(path)
     path.with_name(f"{path.name}-shm").unlink()

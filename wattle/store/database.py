@@ -110,6 +110,11 @@ class Reader:
             try:
                 connection.execute("PRAGMA query_only = ON")
                 version = migrations.check(connection, self.path)
+            except sqlite3.OperationalError as error:
+                connection.close()
+                if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                    raise
+                return None  # whoever made it was killed before anything of ours was in it; the next writer goes on
             except BaseException:
                 connection.close()
                 raise
@@ -267,6 +272,18 @@ def _unreadable(path: Path, error: OSError) -> Refused:
 
 def _check(path: Path) -> None:
     """Refuse what must not be written to, through a connection that cannot write."""
+    try:
+        _check_as_it_is(path)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        # Whoever made it was killed before it was in WAL mode: half a transaction is in the file, and has to go first.
+        with closing(_connect(path, "rw")) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        _check_as_it_is(path)
+
+
+def _check_as_it_is(path: Path) -> None:
     with closing(_connect(path, "ro")) as connection:
         migrations.check(connection, path)
         deadline = time.monotonic() + CHECK_SECONDS
