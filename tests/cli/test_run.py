@@ -218,6 +218,33 @@ def test_detached_says_why_the_server_did_not_start(shell):
     assert "the server did not start" in done.stderr and "192.0.2.1" in done.stderr
 
 
+HOLDER = """
+import fcntl, os, sys
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.write(lock, b"%d\\n" % os.getpid())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_detached_waits_for_a_server_that_is_about_to_end(shell):
+    """It holds the data directory and answers no more."""
+    shell.write("chain.json", CHAIN)
+    shell.data_dir.mkdir(mode=0o700)
+    arguments = [sys.executable, "-c", HOLDER, str(shell.data_dir / "daemon.lock")]
+    holder = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None and holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    detached = shell.start("run", "--detach", "chain.json")
+    with pytest.raises(subprocess.TimeoutExpired):
+        detached.ends(2)
+    holder.communicate()
+    assert detached.ends() == 0, detached.err
+    assert shell.run("wait", "chain", "--timeout", "30").returncode == 0
+    assert shell.run("down").returncode == 0
+
+
 def test_a_long_data_directory_will_do(shell):
     shell.environ["WATTLE_DATA_DIR"] = str(shell.directory / "/".join(["directory-name"] * 12))
     shell.write("waiting.json", waiting())

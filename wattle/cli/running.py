@@ -272,9 +272,16 @@ def _interrupted(session: Session, errand: Errand, *, client_gone: bool) -> int:
 def _detached(session: Session, errand: Errand) -> int:
     from wattle.cli.serving import start_in_background
 
-    client = find(session.config) or start_in_background(session.config)
-    with client:
-        run_id = errand.begin(client).run_id
+    failures = 0
+    while True:
+        try:
+            with find(session.config) or start_in_background(session.config) as client:
+                run_id = errand.begin(client).run_id
+            break
+        except NoServer:  # it was about to end
+            failures += 1
+            if session.config.server_url is not None or failures > MOST_FAILURES:
+                raise
     session.out.say(f"Workflow '{errand.name}' started successfully (run {run_id})")
     session.note(
         f"`wattle status {errand.name}` shows how far it is, `wattle logs {errand.name} -f` what it prints, "

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 LOG_NAME = "daemon.log"
 PATIENCE_SECONDS = 30.0
+AGAIN_SECONDS = 0.05
 
 
 @click.command("serve")
@@ -79,9 +82,34 @@ def going_on(runs: int, workers: int, noun: str) -> str:
 
 
 def start_in_background(config: Config) -> Client:
-    """A `wattle serve` in a session of its own, its words in `daemon.log`; Refused where it does not come up."""
+    """A `wattle serve` in a session of its own, its words in `daemon.log`; Refused where it does not come up.
+
+    Another server that holds the directory without answering is about to answer or about to end: it is waited for.
+    """
+    from wattle.diagnosis.holders import daemon_of
+
     os.makedirs(config.data_dir, mode=0o700, exist_ok=True)
     log_path = os.path.join(config.data_dir, LOG_NAME)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        while (client := find(config)) is None and daemon_of(config.data_dir) and time.monotonic() < until:
+            time.sleep(AGAIN_SECONDS)
+        if client is not None:
+            return client
+        process, before = _spawn(config, log_path)
+        client = wait_for_server(config, PATIENCE_SECONDS, partial(_has_ended, process)) or find(config)
+        if client is not None:
+            return client
+        if daemon_of(config.data_dir) is None or time.monotonic() > until:
+            raise Refused("SERVER_NOT_STARTED", f"the server did not start: {_last_line(log_path, before)}")
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None
+
+
+def _spawn(config: Config, log_path: str) -> tuple[subprocess.Popen[bytes], int]:
+    """The server's process, and where its words begin in the log."""
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         before = os.fstat(log).st_size
@@ -94,10 +122,7 @@ def start_in_background(config: Config) -> Client:
         )
     finally:
         os.close(log)
-    client = wait_for_server(config, PATIENCE_SECONDS, lambda: process.poll() is not None) or find(config)
-    if client is None:
-        raise Refused("SERVER_NOT_STARTED", f"the server did not start: {_last_line(log_path, before)}")
-    return client
+    return process, before
 
 
 def _own_command() -> list[str]:
