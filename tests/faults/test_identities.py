@@ -1,10 +1,12 @@
 """Nobody is signalled for what is written of them: pid reuse, reboot, journals that are torn, corrupt or gone."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.whole.server import Server, eventually
 
 WITNESS = 'echo "$WATTLE_ATTEMPT_UID" >> {0}/witness; while [ ! -e {0}/go ]; do sleep 0.02; done; exit 7'
+YEAR = 365 * 86_400_000_000  # µs
 
 
 class Stranger:
@@ -115,6 +118,30 @@ def test_after_a_reboot_nobody_is_signalled(tmp_path: Path, stranger: Stranger) 
     assert lives(pid) and stranger.is_unharmed()
     (tmp_path / "go").touch()
     eventually(lambda: not lives(pid))
+
+
+def test_a_start_journaled_by_a_clock_that_was_behind_is_of_this_boot_all_the_same(tmp_path: Path) -> None:
+    """C8, F17: nobody had imported it when both were killed; then the wall clock was set right."""
+    server = Server(tmp_path, before=("env", "WATTLE_FAILPOINT=daemon.report.received:1:kill")).start()
+    server.create("one", [{"name": "w", "command": WITNESS.format(tmp_path)}])
+    with suppress(OSError):  # the answer may not have been sent
+        server.post("/api/workflows/one/start")
+    daemon = server.process
+    eventually((tmp_path / "witness").exists)
+    assert daemon is not None and daemon.wait(20) == -signal.SIGKILL
+    server.before = ()
+    (keeper,) = server.keeper_pids()
+    os.kill(keeper, signal.SIGKILL)
+    (segment,) = (server.data_dir / "journal").iterdir()
+    text, changes = re.subn(r'"at":(\d{16})', lambda found: f'"at":{int(found[1]) - YEAR}', segment.read_text())
+    assert changes == 1
+    segment.write_text(text)
+    server.start()
+    eventually(lambda: server.workers("one")["w"]["phase"] == "running")
+    (tmp_path / "go").touch()
+    assert server.ended("one") == "failed" and starts(tmp_path) == 1
+    assert "the machine restarted" not in server.workers("one")["w"]["error_message"]
+    server.down()
 
 
 def torn(journal: Path) -> None:

@@ -21,11 +21,12 @@ import time
 from contextlib import suppress
 from functools import partial
 
-from wattle.keeper import ballast, failpoints
+from wattle.keeper import ballast, failpoints, proc
 from wattle.keeper.connection import Connection
 from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import RESERVE_BYTES, JournalWriter
 from wattle.keeper.keeper import Keeper
+from wattle.keeper.naming import new_keeper_id
 from wattle.keeper.place import JOURNAL, LOCK, open_directory, socket_address
 from wattle.keeper.poller import READ, Poller
 from wattle.keeper.timers import Timer
@@ -157,7 +158,7 @@ def main(arguments: list[str]) -> None:
     journal_dir = os.path.join(data_dir, JOURNAL)
     os.makedirs(journal_dir, 0o700, exist_ok=True)
     poller = Poller()
-    keeper_id = new_keeper_id()
+    keeper_id = new_keeper_id(proc.boot_id())
     listener = _listen(directory)
     reach("keeper.boot.listening")
     log(f"keeper {keeper_id} serves {data_dir}")
@@ -174,11 +175,6 @@ def main(arguments: list[str]) -> None:
     except FileNotFoundError:
         pass
     log(f"keeper {keeper_id} has nothing left to do")
-
-
-def new_keeper_id() -> str:
-    """32 hex digits that begin with the time in milliseconds, so that ids sort by age."""
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 def log(message: str) -> None:

@@ -26,6 +26,7 @@ from wattle.definition.model import Workflow
 from wattle.engine.outcome import Outcome, judge
 from wattle.engine.restart import history_of
 from wattle.engine.states import STOPPED_STATES, Event, State, Status
+from wattle.keeper import naming
 from wattle.keeper.failpoints import reach
 from wattle.logs.files import attempt_files
 from wattle.store.queries import Queries
@@ -205,7 +206,10 @@ class Recovery:
             if keeper_id == hello["keeper_id"] and record["seq"] > hello["seq"]:
                 continue
             self._runs.reports.keeper_id = keeper_id
-            self._runs.reports.boot_id = hello["boot_id"] if record["at"] >= booted_at else EARLIER_BOOT
+            is_of_boot = naming.is_of_boot(keeper_id, hello["boot_id"])
+            if is_of_boot is None:
+                is_of_boot = record["at"] >= booted_at
+            self._runs.reports.boot_id = hello["boot_id"] if is_of_boot else EARLIER_BOOT
             supervisor.take_record(keeper_id, record)
             reach("daemon.import.record")
 
