@@ -58,6 +58,8 @@ DRAIN_SECONDS = 1.0
 HTTP_TICK_SECONDS = 30  # how often idle connections are looked at
 CONNECTION_LIMIT = 4096
 PR_SET_CHILD_SUBREAPER = 36
+DEAD_HOLDER_SECONDS = 5.0
+DEAD_HOLDER_STEP_SECONDS = 0.005
 OPEN_FILES = 65_536  # more than connections, streams and their logs can need together
 
 
@@ -399,19 +401,29 @@ def _unusable(path: str, error: OSError) -> Refused:
 
 
 def lock(data_dir: str) -> int:
-    """The data directory's lock: one daemon at a time. It goes with this process, and with no other."""
+    """The data directory's lock: one daemon at a time. It goes with this process, and with no other.
+
+    Refused where another daemon lives. A child of one that was killed holds its lock until it executes: that passes.
+    """
+    from wattle.diagnosis.holders import daemon_of
+
     path = os.path.join(data_dir, DAEMON_LOCK)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unusable(data_dir, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        message = f"Another daemon (pid {holder}) holds the data directory {data_dir}; use it, or end it first"
-        raise Refused("DATA_DIR_LOCKED", message) from None
+    until = time.monotonic() + DEAD_HOLDER_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if daemon_of(data_dir) is not None or time.monotonic() > until:
+                holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
+                os.close(descriptor)
+                message = f"Another daemon (pid {holder}) holds the data directory {data_dir}; use it, or end it first"
+                raise Refused("DATA_DIR_LOCKED", message) from None
+        time.sleep(DEAD_HOLDER_STEP_SECONDS)
     mine = f"{os.getpid()}\n".encode()
     with suppress(OSError):  # for people; written over the last one's, which needs no room
         os.pwrite(descriptor, mine, 0)

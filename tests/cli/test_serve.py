@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 from cli.shell import Shell, wait_for
@@ -61,6 +63,33 @@ def test_a_second_server_says_who_holds_the_data_directory(shell, server):
     done = shell.run("serve", "--listen", "127.0.0.1:0")
     assert (done.returncode, done.stdout) == (5, "")
     assert str(server.process.pid) in done.stderr and str(shell.data_dir) in done.stderr
+
+
+KILLED = """
+import fcntl, os, signal, sys
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.write(lock, b"%d\\n" % os.getpid())
+if os.fork():
+    os.kill(os.getpid(), signal.SIGKILL)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_server_waits_for_what_a_killed_one_left_between_fork_and_exec(shell):
+    """F01: such a child holds the lock of the data directory until it executes."""
+    shell.data_dir.mkdir(mode=0o700)
+    arguments = [sys.executable, "-c", KILLED, str(shell.data_dir / "daemon.lock")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdin is not None and killed.stdout is not None
+        assert killed.stdout.readline() == b"held\n" and killed.wait() == -signal.SIGKILL
+        server = shell.start("serve", "--listen", "127.0.0.1:0")
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.ends(1.5)
+        assert "listening" not in server.err
+        killed.stdin.close()
+        server.says("data directory")
 
 
 def test_a_port_in_use_is_refused(shell):
