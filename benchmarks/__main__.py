@@ -176,7 +176,10 @@ def steps(options: argparse.Namespace, bench: Bench, result: Result) -> list[tup
             )
         ],
         "metrics": [("process trees", lambda: result.lines.extend(bench.metrics()))],
-        "logs": [("logs", lambda: result.lines.extend(bench.logs(rounds)))],
+        "logs": [
+            ("logs", lambda: result.lines.extend(bench.logs(rounds))),
+            ("500 that print", lambda: result.lines.extend(bench.printing(500, 5.0 if quick else 20.0))),
+        ],
         "version": [("wattle --version", lambda: result.lines.extend(bench.version()))],
     }
     chosen = [step for part in PARTS if part in options.part for step in all_steps[part]]

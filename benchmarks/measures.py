@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import peers, report, shapes, sweeps, watching, writers
+from benchmarks import peers, printing, report, shapes, sweeps, watching, writers
 from benchmarks.process import Memory
 from benchmarks.report import Case, Line
 from benchmarks.served import Served
@@ -225,6 +225,17 @@ class Bench:
             self._check_time()
             lines += report.writing_lines(writers.measure(program, self.directory, writing, rounds))
         return lines
+
+    def printing(self, workers: int, seconds: float) -> list[Line]:
+        """Workers that print a line a second, and nobody watches; on a server with room for so many."""
+        self._check_time()
+        directory = self.directory / "printing"
+        directory.mkdir()
+        served = Served(directory, "--max-processes", str(workers + 10))
+        try:
+            return report.printed_lines(printing.unwatched(served, workers, seconds))
+        finally:
+            served.down()
 
     def streams(self, clients: int, seconds: float, logs: int = 1) -> list[Line]:
         """Busy logs and so many who follow them."""

@@ -45,13 +45,13 @@ class Timing:
 class Served:
     """One daemon and its keeper. `down` ends both."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
         self._log = directory / "serve.log"
         self._names = 0
         environ = {name: value for name, value in os.environ.items() if not name.startswith("WATTLE_")}
-        command = [*WATTLE, "serve", "--data-dir", str(self.data_dir), "--listen", "127.0.0.1:0"]
+        command = [*WATTLE, "serve", "--data-dir", str(self.data_dir), "--listen", "127.0.0.1:0", *options]
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 command, cwd=directory, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log

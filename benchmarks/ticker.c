@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 int main(int argc, char **argv) {
-    struct timespec now, pause = {0, argc > 1 ? 1000000000L / atol(argv[1]) : 50000000L};
+    long rate = argc > 1 ? atol(argv[1]) : 20;
+    struct timespec now, pause = {rate > 1 ? 0 : 1, rate > 1 ? 1000000000L / rate : 0};
     char line[160], text[81];
     memset(text, 'x', 80);
     text[80] = 0;

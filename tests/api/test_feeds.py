@@ -1,6 +1,7 @@
 """One log and many who watch it, through a real Waitress, the pump and inotify (L9, L10, F45, F46; A21, A22)."""
 
 import json
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from api.test_pump import MakeServer, Server, make_server, open_descriptors, quiet_wakes, until, wakes
 
 from wattle.api import feeds as feeds_module
+from wattle.api.feeds import Feeds
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
 from wattle.logs.hearing import Hearing
@@ -258,6 +260,33 @@ def test_an_attempt_that_ends_and_one_that_follows_are_heard_by_members(make_ser
         log.write(b"again\n")
         assert reader.hears(lambda r: b'"again"' in r.data)
         assert b'"partial", "partial": true' in reader.data
+
+
+def test_the_end_of_a_line_is_not_waited_for_once_it_has_come(log: Log) -> None:
+    """Who writes a line and its newline apart is heard at once, not when its silence would have been over."""
+    feeds, now = Feeds(60.0), 100.0
+    try:
+        log.write(b"half")
+        feed = feeds.open(log.source(), now)
+        feed.members[cast(Any, object())] = None
+        assert feeds.due(now) == [feed]
+        feeds.advance(feed, now, lambda *_: None)
+        assert feeds.next_at is not None and feeds.next_at > now + 0.1  # for a line that stops there
+        log.write(b"\n")
+        assert feeds.inotify is not None and select.select([feeds.inotify.fd], [], [], 10.0)[0]
+        feeds.grown(now)
+        assert feeds.next_at == now
+    finally:
+        feeds.close()
+
+
+def test_a_prompt_is_heard_by_members(make_server: MakeServer, log: Log) -> None:
+    with serve(make_server, log).get("/stream") as client:
+        reader = Reader(client)
+        log.write(b"hello\nContinue? ")
+        assert reader.hears(came(b'"Continue? ", "partial": true}\nid: u1:16:0\n\n'))
+        log.write(b"yes\n")
+        assert reader.hears(came(b'"yes"}\nid: u1:20:0\n\n'))
 
 
 def test_what_comes_before_a_file_is_watched_is_looked_for_however_much_there_was_to_say(tmp_path: Path) -> None:

@@ -49,6 +49,17 @@ def test_a_page_has_lines_of_both_streams_in_order_with_their_times(client: Flas
     assert (answer["next"], answer["complete"]) == ("14:8", True)
 
 
+def test_a_line_that_was_watched_after_a_silence_has_no_vague_time(client: FlaskClient, logged: Path) -> None:
+    """The silence before it says nothing of it: `after` is for what nobody watched."""
+    with open(logged / "1.out", "ab") as file:
+        file.write(b"watched\n")
+    IndexWriter(str(logged / "times/1.idx")).add(DAY + 8 * SECOND, 22, 8, 1)
+    for query in ("from=14:8", "tail=1&stream=stdout&times=true"):
+        assert client.get(f"{LOGS}?{query}").json["data"] == [
+            {"type": "stdout", "content": "watched", "time": "2024-08-30T10:00:08.000Z", "offset": 14}
+        ]
+
+
 def test_one_offset_is_of_one_stream(client: FlaskClient) -> None:
     assert said(client, "from=4") == ["two", "three"]
     assert said(client, "from=4&stream=stdout") == ["two", "three"]
@@ -88,6 +99,18 @@ def test_a_tail_that_is_bounded_says_so(client: FlaskClient, logged: Path) -> No
     assert "complete" not in client.get(f"{LOGS}?tail=10").json
 
 
+def test_a_tail_within_one_huge_line_is_marked_and_says_that_it_is_not_all(client: FlaskClient, logged: Path) -> None:
+    """F42, L2: its last mebibyte, in pieces."""
+    (logged / "1.out").write_bytes(b"small\n" + b"x" * 3_000_000 + b"\n")
+    answer = client.get(f"{LOGS}?tail=1&stream=stdout").json
+    first, *_, last = answer["data"]
+    assert answer["complete"] is False and first.keys() == {"type", "content", "continues", "continued"}
+    assert last.keys() == {"type", "content", "continues"}
+    (logged / "1.out").write_bytes(b"small\n" + b"x" * 100_000 + b"\n")
+    answer = client.get(f"{LOGS}?tail=1&stream=stdout").json
+    assert "complete" not in answer and answer["data"][0].keys() == {"type", "content", "continued"}
+
+
 def test_paths_of_one_stream_and_of_one_attempt(client: FlaskClient, logged: Path) -> None:
     assert client.get(f"{LOGS}?attempt=1&stream=stderr").json["data"] == [f"stderr: {logged}/1.err"]
     assert client.get(f"{LOGS}?stream=stdout").json["data"][0].endswith("/data_fetcher/stdout.log")
@@ -97,7 +120,7 @@ def test_paths_of_one_stream_and_of_one_attempt(client: FlaskClient, logged: Pat
     "query",
     ["stream=both", "from=-1", "from=x", "from=1:2:3", "from=1:2&stream=stderr", "limit=0", "limit=99999999", "grep=",
      "grep=(", "context=3", "grep=a&context=5000", "since=yesterday", "tail=3&from=0", "tail=3&grep=a", "attempt=0",
-     "grep=" + "a" * 2000, "from=1&from=2"],
+     "grep=" + "a" * 2000, "from=1&from=2", "times=maybe", "tail=1&times=maybe", "from=0&times=maybe"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_said(client: FlaskClient, query: str) -> None:
     answer = client.get(f"{LOGS}?{query}")

@@ -703,6 +703,44 @@ def test_source_that_fails_ends_its_own_stream_only(server: Server, caplog: pyte
     assert until(lambda: server.sources[1].closed)
 
 
+class Placed(Broken):
+    """A source that others may share, and from which a client can come back."""
+
+    key = "k"
+    position = "uid:7:8"
+    waits_for_files = False
+    waits_seconds = None
+
+    def files(self) -> tuple[int, ...]:
+        return ()
+
+    def concerns(self, subjects: object) -> bool:
+        return True
+
+    def at(self, position: str) -> "Placed":
+        return self
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_an_error_tells_the_id_with_which_to_come_back(make_server: MakeServer) -> None:
+    """C3: by the letter of WHATWG's rules an event without an id, alone on its connection, takes the client's away."""
+    server = make_server(max_clients=1)
+    server.make_source = Placed
+    with server.get("/stream") as client:
+        failed = read_all(client)
+    assert failed.endswith(b"\nid: uid:7:8\n\n") and b"INTERNAL_ERROR" in failed
+    assert until(lambda: server.pump.clients == 0)
+    server.make_source = Feed
+    with server.get("/stream") as first:
+        read_head(first)
+        server.make_source = Placed
+        with server.get("/stream") as second:
+            refused = read_all(second)
+    assert b"\nid: uid:7:8\n\n" in refused and b"TOO_MANY_STREAMS" in refused
+
+
 def test_store_that_breaks_is_told_in_a_line_and_streams_go_on(
     make_server: MakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:

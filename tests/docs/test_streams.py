@@ -80,7 +80,7 @@ def test_a_client_that_finds_no_place_is_told_what_is_shown(tmp_path: Path, clea
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
             client.sendall(b"GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
-            reply = server.request("GET", "/api/events/stream?follow=false")
+            reply = server.request("GET", "/api/events/stream?follow=false", Last_Event_ID="2")
         (shown,) = [block for block in blocks(PAGE) if "TOO_MANY_STREAMS" in block.text]
         assert (reply.status, reply.body.strip()) == (200, shown.text.strip())
         eventually(lambda: "retry" not in server.request("GET", "/api/events/stream?follow=false").body)

@@ -63,6 +63,11 @@ def lines(events: list[Event]) -> list[tuple[str | None, str]]:
     return [(event.worker, event.content) for event in events if isinstance(event, LogLineEvent)]
 
 
+def test_before_anything_was_heard_a_client_stands_where_it_came_with(run: Run) -> None:
+    for place in ("7.4,1:2:0,4:0:0", ""):
+        assert Merged(run.look, position=place).position == place
+
+
 def test_each_event_names_its_worker_and_lists_what_is_open(run: Run) -> None:
     a, b = run.start("a"), run.start("b")
     run.write(a, b"1\n", b"e\n")

@@ -4,15 +4,16 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 from metrics.processes import BURN, SLEEP, TREE, Trees, eventually, trees
 
-from wattle.metrics.process import Allowance
+from wattle.metrics.process import Allowance, Process
 from wattle.metrics.sampler import Sampler
-from wattle.metrics.tree import TreeSample
+from wattle.metrics.tree import SHORTEST_READING_SECONDS, Tree, TreeSample
 from wattle.store.rows import AttemptRow
 
 __all__ = ["trees"]
@@ -205,3 +206,13 @@ def test_what_an_earlier_daemon_stored_is_the_least(trees: Trees) -> None:
     assert usage["peak_num_threads"] == 1
     assert usage["samples"] == 10 and usage["series"][0] == [1, 2.0, 3, 4, 5, 6, 7] and len(usage["series"]) == 2
     sampler.close()
+
+
+def test_what_rests_uses_nothing_and_not_a_little_less(trees: Trees) -> None:
+    """A23: 4.03 s are no whole number of microseconds as a float, and -0.0 % is none that anybody uses."""
+    tree = Tree("wf", trees(SLEEP), Allowance(), {"cpu_us": 4_030_000})
+    tree.sample(Process.children)
+    eventually(lambda: time.monotonic() > tree.last.at + SHORTEST_READING_SECONDS)
+    sample = tree.sample(Process.children)
+    tree.close()
+    assert (sample.cpu_seconds, str(sample.cpu_percent)) == (4.03, "0.0")

@@ -6,6 +6,7 @@ leaves it and is served by a source of its own again, from where it was: the fil
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import NamedTuple
@@ -118,7 +119,7 @@ class Feeds:
             assert isinstance(token, _Token)
             feed, file = token
             feed.armed.discard(file)
-            if feed not in self._due:
+            if self._due.get(feed, math.inf) > now + 1 / _A_SECOND:  # it may be due late, for a line without its end
                 self._due[feed] = feed.earliest(now)
 
     def changed(self, subjects: Collection[str] | None, now: float) -> None:

@@ -19,7 +19,7 @@ from wattle.api.streams import MOST_LINES
 from wattle.errors import Malformed, NotFound
 from wattle.logs.excerpt import BOTH, DEFAULT_BYTES, MOST_BYTES, Ask, Excerpt, Timed, last_lines, read_excerpt
 from wattle.logs.holes import hole_end
-from wattle.logs.pages import NAMES, Gap, Missing
+from wattle.logs.pages import NAMES, Gap, Line, Missing
 from wattle.logs.read import open_log
 from wattle.logs.search import LONGEST_PATTERN, MOST_CONTEXT
 from wattle.logs.window import Window
@@ -38,7 +38,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 def get_logs(workflow: str, worker: str) -> Response:
     """The two documented paths; with any parameter but `attempt` and `stream`, lines."""
     streams, number = _streams(), query.optional_integer("attempt", low=1)
-    lines = query.optional_integer("tail", high=MOST_LINES)
+    lines, has_times = query.optional_integer("tail", high=MOST_LINES), query.flag("times")
     paged = [name for name in _PAGED if name in request.args]
     if lines is not None and paged:
         message = f"'tail' and '{paged[0]}' cannot be given together: 'tail' is the end of the log, whatever it is"
@@ -54,10 +54,9 @@ def get_logs(workflow: str, worker: str) -> Response:
         return success([])
     excerpt = last_lines(state, lines, streams)
     told: dict[str, Any] = {} if excerpt.complete else {"complete": False}
-    if query.flag("times"):
+    if has_times:
         return success(_entries(excerpt), **told)
-    found = [{"type": NAMES[timed.line.stream], "content": timed.line.content} for timed in excerpt.lines]
-    return success([*map(_missing, excerpt.missing), *found], **told)
+    return success([*map(_missing, excerpt.missing), *(_plain(timed.line) for timed in excerpt.lines)], **told)
 
 
 @blueprint.get(f"{_LOGS}/download")
@@ -174,19 +173,26 @@ def _missing(missing: Missing) -> dict[str, Any]:
 
 
 def _entry(timed: Timed, searched: bool) -> dict[str, Any]:
-    """`time` is when it surely stood there; with `after`, when it surely did not, where the two are far apart."""
+    """`time` is when it surely stood there; with `after`, when it surely did not: where nobody watched, and the two are
+    far apart."""
     line = timed.line
     by = timed.by if timed.by is not None else time.time_ns() // 1000
     entry: dict[str, Any] = {"type": NAMES[line.stream], "content": line.content, "time": instant(by)}
-    if timed.after is None or by - timed.after > _CLOSE_MICROSECONDS:
+    if not timed.is_watched and (timed.after is None or by - timed.after > _CLOSE_MICROSECONDS):
         entry["after"] = instant(timed.after)
     entry["offset"] = line.start
     if searched:
         entry["match"] = timed.is_match
-    for name in ("continues", "continued", "partial"):
-        if getattr(line, name):
-            entry[name] = True
-    return entry
+    return entry | _marks(line, "continues", "continued", "partial")
+
+
+def _plain(line: Line) -> dict[str, Any]:
+    """The documented form; only a piece of a line is marked."""
+    return {"type": NAMES[line.stream], "content": line.content, **_marks(line, "continues", "continued")}
+
+
+def _marks(line: Line, *names: str) -> dict[str, Any]:
+    return {name: True for name in names if getattr(line, name)}
 
 
 def _no_log(workflow: str, worker: str, stream: int, why: str) -> NotFound:

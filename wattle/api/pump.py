@@ -29,7 +29,7 @@ from wattle.api import sse
 from wattle.api.connection import HANDING, LINGERING, LOST, SERVED, Client
 from wattle.api.feeds import Feed, Feeds
 from wattle.api.handover import Headers, head, take_over
-from wattle.api.replies import Answer, Polled, Reply, is_bodyless
+from wattle.api.replies import Answer, Polled, Reply, is_bodyless, place
 from wattle.api.sources import Shared, Source
 from wattle.errors import WattleError
 
@@ -159,9 +159,10 @@ class Pump:
         client.put(head(environ, status, headers))
         admitted = self._admit(environ, client)
         if admitted is None:
+            message = "all places for streams are taken; trying again soon"
+            busy = sse.error("TOO_MANY_STREAMS", message, place(source))
             source.close()
             # never 503: an EventSource would give up for ever (C3)
-            busy = sse.error("TOO_MANY_STREAMS", "all places for streams are taken; trying again soon")
             return iter([sse.retry(RETRY_MILLISECONDS) + busy])  # an iterator has no length: Waitress closes after it
         return () if admitted else Polled(source, self._poll_seconds, self._heartbeat_seconds)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from wattle.api import sse
 from wattle.api.handover import Headers, head
-from wattle.api.sources import Source
+from wattle.api.sources import Shared, Source
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,12 @@ def polled(source: Source, now: float, notified: bool) -> tuple[bytes, bool, boo
     try:
         return source.poll(now, notified), source.more, source.done
     except Exception as error:
-        return sse.failed(error), False, True
+        return sse.failed(error, place(source)), False, True
+
+
+def place(source: Source) -> str:
+    """The id with which a client of it comes back, empty where it has none."""
+    return source.position if isinstance(source, Shared) else ""
 
 
 def closed(source: Source) -> None:

@@ -38,9 +38,13 @@ def event(data: Mapping[str, Any], *, name: str | None = None, id: str | int | N
     return f"{text}\n".encode()
 
 
-def error(code: str, message: str) -> bytes:
-    """Something went wrong on our side; the client may come back."""
-    return event({"type": "error", "code": code, "message": message}, name="error")
+def error(code: str, message: str, id: str = "") -> bytes:
+    """Something went wrong on our side; the client may come back, with `id`.
+
+    Where it has heard something before, that is told again: by the letter of WHATWG's rules an event without an id, the
+    first of its connection, takes away the one that the client had.
+    """
+    return event({"type": "error", "code": code, "message": message}, name="error", id=id or None)
 
 
 def retry(milliseconds: int) -> bytes:
@@ -84,12 +88,12 @@ def _of(said: Attempt | Truncated | Gap) -> dict[str, Any]:
     return {} if said.worker is None else {"worker": said.worker}
 
 
-def failed(failure: Exception) -> bytes:
+def failed(failure: Exception, id: str = "") -> bytes:
     """Why a stream ends before its end."""
     if isinstance(failure, WattleError):
-        return error(failure.code, failure.message)
+        return error(failure.code, failure.message, id)
     logger.error("a stream ends: its source failed", exc_info=failure)
-    return error("INTERNAL_ERROR", "the stream failed; the log of the server says why")
+    return error("INTERNAL_ERROR", "the stream failed; the log of the server says why", id)
 
 
 def start(id: str | int) -> bytes:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from wattle.cli.log_lines import Line, Wanted, Worker, read_beginning
+from wattle.cli.log_lines import Line, Wanted, Worker, read_beginning, whole_lines
 from wattle.cli.printing import Printer
 from wattle.client import Client, NoServer
 
@@ -27,7 +27,7 @@ def follow(
         yield from beginning.lines
         place, is_over, tail = beginning.id, beginning.is_over, None
     lines = client.stream_logs(*worker, tail=tail, stream=wanted.stream, last_event_id=place, was_there=was_there)
-    for line in lines:
+    for line in lines if wanted.grep is None else whole_lines(lines):
         is_over = is_over and line["type"] != "attempt"
         if wanted.keeps(line, is_new=not is_over):
             yield line

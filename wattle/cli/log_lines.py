@@ -5,7 +5,7 @@ What is there is asked for in pages of what matches; only what comes in a stream
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -100,6 +100,24 @@ def read_beginning(client: Client, worker: Worker, most: int | None, wanted: Wan
             place = f"{before['uuid']}:{ends['stdout']}:{ends['stderr']}"
             return Beginning(lines, place, bool(before["completed_at"]))
     return Beginning([])  # attempt follows upon attempt, and it is not known of which one the lines are
+
+
+def whole_lines(lines: Iterable[Line]) -> Iterator[Line]:
+    """What a stream tells of a line before its end has come, together with its rest: an expression meets it whole."""
+    begun: dict[str, Line] = {}
+    for line in lines:
+        if line["type"] not in STREAMS:
+            yield from begun.values()
+            begun = {}
+            yield line
+            continue
+        before = begun.pop(line["type"], None)
+        whole = line if before is None else line | {"content": before["content"] + line["content"]}
+        if whole.get("partial"):
+            begun[whole["type"]] = whole
+        else:
+            yield whole
+    yield from begun.values()
 
 
 def _newest_attempt(client: Client, worker: Worker) -> dict[str, Any] | None:

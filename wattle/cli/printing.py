@@ -36,6 +36,9 @@ class Printer:
 
     def line(self, name: str, line: dict[str, Any]) -> None:
         """What is not a line of the log (`end`, `attempt`, …) is told in JSON only, but for what was lost."""
+        if line["type"] not in ("stdout", "stderr") and self._unfinished is not None:
+            self._unfinished = None
+            self._out.say()
         if self._as_json:
             self._out.say(json.dumps({"worker": name, **line}, ensure_ascii=not self._out.has_glyphs))
         elif line["type"] in ("stdout", "stderr"):
@@ -44,12 +47,14 @@ class Printer:
             self._out.say(f"{self._prefix(name)}[{LOST.get(line['type']) or line.get('message')}]")
 
     def _log_line(self, name: str, line: dict[str, Any]) -> None:
-        """A very long line comes in pieces; alone on the screen they are put together again."""
+        """A very long line comes in pieces, as does one that stops before its end; alone on the screen they are put
+        together again, but for what a progress bar writes over."""
         key = (name, line["type"])
-        if self._unfinished not in (None, key):
+        goes_on = self._unfinished == key and not (self._out.is_terminal and line["content"].startswith("\r"))
+        if self._unfinished is not None and not goes_on:
             self._out.say()
-        goes_on = self._unfinished == key
-        self._unfinished = key if line.get("continued") and not self._has_prefix else None
+        is_piece = line.get("continued") or line.get("partial")
+        self._unfinished = key if is_piece and not self._has_prefix else None
         mark = ("! " if line["type"] == "stderr" else "  ") if self._out.is_terminal else ""
         head = "" if goes_on else f"{self._prefix(name)}{self._time(line)}{self._out.paint(mark, '33')}"
         self._out.say(f"{head}{self._content(line['content'])}", end="" if self._unfinished else "\n")

@@ -51,12 +51,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A line, and when it was written: not before `after` and not later than `by` (µs; None: not known)."""
+    """A line, and when it was written: not before `after` and not later than `by` (µs; None: not known).
+
+    `is_watched`: somebody looked when it was, so that it was written right before `by`.
+    """
 
     line: Line
     after: int | None
     by: int | None
     is_match: bool = False
+    is_watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ def _merged(
     stdout, stderr = (parts[stream].lines if stream in parts else () for stream in BOTH)
     matching = set(matches)
     timed = tuple(
-        Timed(line, stretch.after, stretch.by, (stream, line.start) in matching)
+        Timed(line, stretch.after, stretch.by, (stream, line.start) in matching, stretch.groups > 0)
         for stream, line, stretch in timeline.merged(stdout, stderr, end_of=lambda line: line.end)
     )
     missing = tuple(one for part in parts.values() for one in part.missing)

@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
-from wattle.logs.lines import Piece, cut
+from wattle.logs.lines import Piece, cut, unfinished
 from wattle.logs.read import open_log, tail_start
 from wattle.logs.said import Event, Gap, Truncated
 
@@ -18,7 +18,8 @@ _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class Forward:
-    """`offset`: said up to here. `is_final`: the file will not grow beyond where it was looked at."""
+    """`offset`: said up to here. `is_final`: the file will not grow beyond where it was looked at. `grown_at`: the
+    look that saw it grow last."""
 
     def __init__(
         self, number: int, name: str, path: str | None, limit: int, identify: Callable[[], str], worker: str | None
@@ -27,6 +28,7 @@ class Forward:
         self.name = name
         self.offset = 0
         self.is_final = False
+        self.grown_at = 0.0
         self.fd: int | None = None
         self._path = path
         self._limit = limit
@@ -47,8 +49,8 @@ class Forward:
         if self.fd is not None and size:
             self.start_at(tail_start(self.fd, size, lines))
 
-    def look(self, events: list[Event], *, final: bool) -> None:
-        """Go as far as the file goes now. `final`: it will not grow any more."""
+    def look(self, events: list[Event], *, final: bool, now: float) -> None:
+        """Go as far as the file goes now, at `now`. `final`: it will not grow any more."""
         was_final, self.is_final = self.is_final, final
         size = self._size()
         if size is None:
@@ -59,6 +61,8 @@ class Forward:
         if size < self._end:
             self.start_at(0)
             events.append(Truncated(self.name, size, self._identify(), self._worker))
+        if size != self._end:
+            self.grown_at = now
         if size != self._end or final != was_final:
             self._end = size
             self._forget()  # the unfinished line is read again, with what came after it
@@ -72,6 +76,20 @@ class Forward:
             if self._piece is None and not self._read(events):
                 return None
         return self._piece
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether something stands behind what has been said."""
+        return self.fd is not None and self.offset < self._end
+
+    def unfinished(self) -> Piece | None:
+        """Of the line whose end has not been written, what can be said already. Only where `peek` gives nothing."""
+        if self.fd is None:
+            return None
+        try:
+            return unfinished(os.pread(self.fd, self._end - self.offset, self.offset))
+        except OSError:  # the next look says so
+            return None
 
     def step(self, piece: Piece) -> None:
         """That piece has been said."""

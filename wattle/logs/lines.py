@@ -15,7 +15,7 @@ MAX_LINE_BYTES = 64 * 1024
 class Piece(NamedTuple):
     """A line or a part of one. `length` counts the bytes it takes in the file, its newline included.
 
-    `continued`: the same line goes on in the next piece. `partial`: its newline was never written.
+    `continued`: the same line goes on in the next piece. `partial`: its newline was not written, or not yet.
     """
 
     content: str
@@ -45,3 +45,12 @@ def cut(data: bytes, *, final: bool, limit: int = MAX_LINE_BYTES) -> Iterator[Pi
             if final:
                 yield Piece(data[start:].decode("utf-8", "replace"), len(data) - start, partial=True)
             return
+
+
+def unfinished(data: bytes) -> Piece | None:
+    """What can be said of a line whose end has not been written yet: whole code points, and no `\\r` that may belong to
+    its end. None where there is nothing, or the line has an end."""
+    if b"\n" in data:
+        return None
+    content, length = utf_8_decode(data.removesuffix(b"\r"), "replace", False)
+    return Piece(content, length, partial=True) if length else None

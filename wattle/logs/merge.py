@@ -112,6 +112,7 @@ class Merged:
     ) -> None:
         self._look = look
         self._place = Place.parse(position) if position else None
+        self._given = position or ""
         self._follow = follow
         self._tail = tail
         self._streams = streams
@@ -147,7 +148,7 @@ class Merged:
     @property
     def position(self) -> str:
         """The id of what has been said last, empty where nothing can be said yet."""
-        return self._id() if self._first_run else ""
+        return self._id() if self._has_begun else self._given
 
     def poll(self, now: float, changed: bool = True) -> list[Event]:
         """What there is to say, a bounded batch; as `Follower.poll`."""

@@ -7,6 +7,9 @@ of a stretch is seen by the offsets alone, so that whoever goes on from an id sa
 What no entry is about yet is said at once where it is of one stream only, for then there is no order to be known. Where
 it is of both, of a live attempt whose index is written, the entry is waited for: a moment, `HOLD_SECONDS` at most.
 Without one stdout comes first, and both files as far as they went, so that neither starves the other.
+
+A line whose end has not come is said as far as it goes, `partial`, when its file has been silent for SILENCE_SECONDS: a
+prompt, a progress bar. Its rest is a piece of its own. At the attempt's end it is said at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +26,7 @@ BATCH_LINES = 1000  # an empty line is one byte in the file and a hundred on the
 STREAMS = ("stdout", "stderr")
 MOST_SORTED_BYTES = 1024 * 1024  # of a stretch: beyond, its streams come one after the other
 FIRST_HOLD_SECONDS = 0.001
+SILENCE_SECONDS = 0.2
 _CLOSE_MICROSECONDS = 1_000_000  # bounds as close as this are told as one instant
 _UNKNOWN = Known((0, 0), Stretch(None, None, ENDLESS, ENDLESS))
 
@@ -115,6 +119,8 @@ class Output:
             stream.let_go()
         if not self.has_more and self.waits_seconds is None:
             self._held_since = None
+            if not final:
+                self._say_unfinished(events)
         is_all = not self.has_more and self.waits_seconds is None
         return final and is_all and all(stream.is_final for stream in self._streams)
 
@@ -138,7 +144,7 @@ class Output:
         """
         before = self.offsets
         for stream in (*self._streams, *self._streams[:-1]):
-            stream.look(events, final=self._asked.final)
+            stream.look(events, final=self._asked.final, now=self._asked.now)
         if self._chronology is not None and any(new < old for new, old in zip(self.offsets, before, strict=True)):
             self._chronology.forget()
         self._known = None
@@ -149,7 +155,7 @@ class Output:
         assert self._known is not None
         stretch = self._known.stretch
         stream.step(piece)
-        if not piece.continued:
+        if not piece.continued and (stream.is_final or not piece.partial):
             self._numbers[stream.number] += 1
         by, after = stretch.by, None
         if by is not None:
@@ -159,6 +165,22 @@ class Output:
         events.append(
             LogLineEvent(stream.name, piece.content, self.id, by, after, piece.continued, piece.partial, self._worker)
         )
+
+    def _say_unfinished(self, events: list[Event]) -> None:
+        """Lines that have stood there for a while without an end, or when to try again."""
+        for stream in self._streams:
+            if not stream.has_rest:
+                continue
+            left = stream.grown_at + SILENCE_SECONDS - self._asked.now
+            if left > 0:
+                self.waits_seconds = min(left, SILENCE_SECONDS if self.waits_seconds is None else self.waits_seconds)
+            elif (piece := stream.unfinished()) is not None:
+                ends = [ENDLESS, ENDLESS]
+                ends[stream.number] = stream.offset + piece.length
+                self._known = _UNKNOWN
+                if self._chronology is not None:
+                    self._known = self._chronology.next(*ends) or self._chronology.rest(None, is_watched=True)
+                self._say(stream, piece, events)
 
     def _next(self, events: list[Event]) -> tuple[Forward, int] | None:
         """The stream whose turn it is, and up to which offset it is. None: there is nothing that can be said now."""

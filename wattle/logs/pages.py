@@ -98,7 +98,8 @@ def read_tail(path: str, stream: int, lines: int, max_bytes: int) -> tuple[Part,
         return Part((_unreadable(stream, error),), (), 0, True), False
     finally:
         os.close(fd)
-    is_cut = start > 0 and not missing and sum(not line.continued for line in found) < lines
+    is_short = sum(not line.continued for line in found) < lines or bool(found and found[0].continues)
+    is_cut = start > 0 and not missing and is_short
     return Part(missing, tuple(found), kept + len(data), True), is_cut
 
 

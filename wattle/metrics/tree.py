@@ -179,7 +179,8 @@ class Tree:
             if elapsed < SHORTEST_READING_SECONDS:
                 return before.cpu_percent
             self.has_percent = True
-            return round((cpu_us - before.cpu_seconds * 1e6) / elapsed / 1e4, 1)
+            # Of whole microseconds: else it may fall by a part of one, which is shown as -0.0 %.
+            return round((cpu_us - round(before.cpu_seconds * 1e6)) / elapsed / 1e4, 1)
         if self._leader is None:
             return 0.0
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - self._leader.start_ticks / TICKS_PER_SECOND
