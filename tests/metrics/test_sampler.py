@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +123,35 @@ def test_a_run_that_has_ended_leaves_nothing_watched(sampler: Sampler, trees: Tr
     assert len(sampler.attempts()) == 2
     sampler.forget(1)
     assert sampler.attempts() == []
+
+
+OPENS = f"""
+import os, sys
+print('ready', flush=True)
+sys.stdin.readline()
+files = [open('/dev/null', 'wb', buffering=0) for _ in range(30)]
+for file in files: file.write(bytes(100_000))
+open(os.environ['WATTLE_ATTEMPT_UID'], 'w').close()
+{SLEEP}
+"""
+
+
+def test_who_asks_is_told_of_descriptors_and_bytes_as_they_are(
+    trees: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Background samples read them seldom; `now` is at most a second old in all that it tells."""
+    monkeypatch.chdir(tmp_path)
+    attempt = trees(OPENS)
+    sampler = Sampler()
+    sampler.watch("wf", attempt)
+    for _ in range(5):
+        sampler.sweep()
+    tree = sampler.live()[0]
+    trees.tell()
+    eventually((tmp_path / attempt.uuid).exists)
+    eventually(lambda: time.monotonic() > tree.thorough_at + module.FRESH_SECONDS)
+    sampler.sweep()
+    assert tree.last.num_descriptors < 30 and tree.last.written_bytes < 1_000_000  # what it is about
+    sample = sampler.now(attempt)
+    assert sample.num_descriptors > 30 and sample.written_bytes >= 3_000_000
+    sampler.close()

@@ -125,11 +125,11 @@ class Sampler:
         """
         with self._lock:
             tree = self._find(key_of(attempt))
-            if tree is not None and tree.has_percent and time.monotonic() - tree.last.at < FRESH_SECONDS:
+            if tree is not None and tree.has_percent and time.monotonic() - tree.thorough_at < FRESH_SECONDS:
                 return tree.last
             adhoc = tree is None
             tree = tree or Tree("", attempt, self._allowance, {})
-            self._sample(tree)
+            self._sample(tree, thorough=True)
         try:
             if not tree.has_percent and tree.last.num_processes:
                 time.sleep(SECOND_READING_SECONDS)
@@ -263,7 +263,12 @@ class Sampler:
         return len(due)
 
     def _sample(
-        self, tree: Tree, orphans: Sequence[Process] = (), table: Mapping[int, Sequence[bytes]] | None = None
+        self,
+        tree: Tree,
+        orphans: Sequence[Process] = (),
+        table: Mapping[int, Sequence[bytes]] | None = None,
+        *,
+        thorough: bool = False,
     ) -> None:
         if table is None and not processes.HAS_CHILDREN_FILE:
             table = processes.all_parents()
@@ -274,7 +279,7 @@ class Sampler:
         children = Process.children if table is None else listed
         dense = tree.samples < len(DENSE_SECONDS)
         turn = (tree.samples + tree.attempt.position) % THOROUGH_EVERY  # not all trees in one sweep
-        tree.sample(children, orphans, thorough=dense or turn == 0)
+        tree.sample(children, orphans, thorough=thorough or dense or turn == 0)
 
     def _find(self, key: Key) -> Tree | None:
         if key in self._young:

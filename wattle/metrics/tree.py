@@ -56,6 +56,7 @@ class Tree:
         self.homes: set[int] = set()  # pids of those who take in its orphans
         self.last = NOTHING
         self.has_percent = False  # `last.cpu_percent` has been measured
+        self.thorough_at = 0.0  # when descriptors and bytes were read last, monotonic
         self.samples = int(kept.get("samples", 0))
         self.series = Series(kept.get("series", ()))
         self.peak = {name: int(kept.get(name) or 0) for name in PEAKS}
@@ -160,6 +161,7 @@ class Tree:
         descriptors, read, written = before.num_descriptors, before.read_bytes, before.written_bytes
         if thorough or not before.at:
             descriptors, read, written = self._rarer()
+            self.thorough_at = now
         if not processes:
             percent = 0.0
             descriptors = 0
