@@ -60,6 +60,19 @@ def test_a_line_that_was_watched_after_a_silence_has_no_vague_time(client: Flask
         ]
 
 
+def test_a_line_that_was_watched_long_after_a_time_was_not_written_in_it(client: FlaskClient, logged: Path) -> None:
+    index = IndexWriter(str(logged / "times/1.idx"))
+    with open(logged / "1.out", "ab") as file:
+        file.write(b"watched\n")
+    index.add(DAY + 400 * SECOND, 22, 8, 1)
+    with open(logged / "1.out", "ab") as file:
+        file.write(b"unwatched\n")
+    index.add(DAY + 800 * SECOND, 32, 8)
+    assert said(client, "since=2024-08-30T10:00:06Z&until=2024-08-30T10:01:00Z") == []
+    # What nobody watched may have been written ever since the last look.
+    assert said(client, "since=2024-08-30T10:00:06Z&until=2024-08-30T10:06:40Z") == ["watched", "unwatched"]
+
+
 def test_one_offset_is_of_one_stream(client: FlaskClient) -> None:
     assert said(client, "from=4") == ["two", "three"]
     assert said(client, "from=4&stream=stdout") == ["two", "three"]

@@ -13,10 +13,12 @@ from wattle.logs.index import ENDLESS, Stretch, Timeline, read_timeline, span
 from wattle.logs.pages import Line, Missing, Part, read_part, read_tail
 from wattle.logs.read import MAX_TAIL_BYTES
 from wattle.logs.search import Scope, search
+from wattle.logs.watched import gap_seconds
 
 BOTH = (0, 1)
 DEFAULT_BYTES = 64 * 1024
 MOST_BYTES = 4 * 1024 * 1024
+_NOTED_MICROSECONDS = int(1e6 * (1 + gap_seconds(ENDLESS)))  # until a watched line is in the index
 
 
 class Written(Protocol):
@@ -152,9 +154,15 @@ def _within(excerpt: Excerpt, ask: Ask) -> Excerpt:
         return excerpt
     since, until = ask.since or 0, ENDLESS if ask.until is None else ask.until
     lines = tuple(
-        timed for timed in excerpt.lines if (timed.by is None or timed.by >= since) and (timed.after or 0) <= until
+        timed for timed in excerpt.lines if (timed.by is None or timed.by >= since) and _earliest(timed) <= until
     )
     return Excerpt(excerpt.missing, lines, excerpt.next, excerpt.complete)
+
+
+def _earliest(timed: Timed) -> int:
+    """When it may have been written at the soonest: where it was watched, a silence before it says nothing of it."""
+    after = timed.after or 0
+    return max(after, timed.by - _NOTED_MICROSECONDS) if timed.is_watched and timed.by is not None else after
 
 
 def _is_outside(written: Written, ask: Ask) -> bool:

@@ -127,12 +127,17 @@ def _found(stream: int, told: dict[str, Any], fd: int) -> Found:
 
 class _Budget:
     def __init__(self, max_bytes: int) -> None:
-        self.bytes = max_bytes
+        self.bytes = max_bytes  # left; the context of the last match may take as much again
+        self._least = -max(max_bytes, MAX_LINE_BYTES)
         self._until = time.monotonic() + SOFT_SECONDS
 
     @property
-    def is_spent(self) -> bool:
-        return self.bytes <= 0 or time.monotonic() >= self._until
+    def is_late(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def allows(self, *, is_match: bool, is_context: bool) -> bool:
+        """Whether one more line may be given, or looked at."""
+        return self.bytes > 0 or (is_context and not is_match and self.bytes > self._least)
 
 
 def main() -> None:
@@ -170,15 +175,23 @@ def _look(place: dict[str, int], pattern: re.Pattern[str], context: int, budget:
 def _matches(
     fd: int, begin: int, end: int, pattern: re.Pattern[str], context: int, budget: _Budget
 ) -> tuple[list[list[Any]], int]:
-    """Lines as lists of a Line's fields but the stream, and whether it matches; and how far it came."""
+    """Lines as lists of a Line's fields but the stream, and whether it matches; and how far it came.
+
+    Who goes on from there gets the context that one search of all would give, as far as time allows.
+    """
     found: list[list[Any]] = []
     before: deque[list[Any]] = deque(maxlen=context)
     after = 0
     reached = begin
     for number, line in enumerate(_lines(fd, begin, end)):
-        if not number % 64 and budget.is_spent:
+        if not number % 64 and budget.is_late:
+            if before and before[0][1] > begin:
+                reached = before[0][1]  # they may belong to a match that comes
             break
-        if pattern.search(line[0]) is not None:
+        is_match = pattern.search(line[0]) is not None
+        if not budget.allows(is_match=is_match, is_context=after > 0):
+            break
+        if is_match:
             for shown in before:
                 found.append([*shown, False])
                 budget.bytes -= shown[2] - shown[1]
@@ -193,8 +206,6 @@ def _matches(
         else:
             before.append(line)
         reached = line[2]
-        if budget.bytes <= 0:
-            break
     else:
         reached = end
     return found, reached
