@@ -102,3 +102,35 @@ def test_another_writer_goes_on_behind_the_last_whole_entry(tmp_path: Path) -> N
 def test_junk_instead_of_an_index_harms_nobody(tmp_path: Path, junk: bytes) -> None:
     (tmp_path / "i").write_bytes(junk)
     assert len(order(str(tmp_path / "i"), [2, 4], [3]).split()) == 3
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20),
+    st.tuples(st.integers(0, 30), st.integers(0, 30)),
+    st.tuples(st.integers(0, 30), st.integers(0, 30)),
+)
+def test_of_what_stands_before_an_end_a_part_of_the_index_tells_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    grown: list[tuple[int, int]],
+    begin: tuple[int, int],
+    size: tuple[int, int],
+) -> None:
+    out = err = 0
+    entries = []
+    for number, (more_out, more_err) in enumerate(grown, 1):
+        out, err = out + more_out, err + more_err
+        entries.append((number, out, err, 1, 0))
+    path = written(tmp_path_factory.mktemp("index") / "i", *entries)
+    end = begin[0] + size[0], begin[1] + size[1]
+    whole = read_timeline(path, 0, 99, stdout=begin[0], stderr=begin[1])
+    part = read_timeline(path, 0, 99, stdout=begin[0], stderr=begin[1], until=end)
+    for stream in (0, 1):
+        for offset in range(begin[stream] + 1, end[stream] + 1):
+            assert part.at(stream, offset)[:2] == whole.at(stream, offset)[:2]
+
+
+def test_a_page_of_a_log_of_months_is_read_with_few_entries(tmp_path: Path) -> None:
+    with open(tmp_path / "i", "wb") as index:
+        index.write(b"".join(RECORD.pack(number, 10 * number, 0, 1, 0) for number in range(1, 50_001)))
+    timeline = read_timeline(str(tmp_path / "i"), 0, None, stdout=1000, until=(2000, 0))
+    assert len(timeline.stretches) == 101 and timeline.at(0, 2000).by == 200

@@ -80,7 +80,7 @@ def last_lines(written: Written, lines: int, streams: Sequence[int] = BOTH, max_
     tails = {stream: read_tail(path, stream, lines, max_bytes) for stream, path in _paths(written, streams)}
     parts = {stream: part for stream, (part, _) in tails.items()}
     begin = _begins(parts)
-    return _merged(parts, _timeline(written, begin), not any(is_cut for _, is_cut in tails.values()))
+    return _merged(parts, _timeline(written, begin, parts), not any(is_cut for _, is_cut in tails.values()))
 
 
 def read_excerpt(written: Written, ask: Ask) -> Excerpt:
@@ -90,20 +90,20 @@ def read_excerpt(written: Written, ask: Ask) -> Excerpt:
     if bounds is None or _is_outside(written, ask):
         return Excerpt((), (), ask.begin, True)
     begin = (max(ask.begin[0], bounds.begin[0]), max(ask.begin[1], bounds.begin[1]))
-    timeline = _timeline(written, begin)
     if ask.pattern is not None:
-        return _matching(written, ask, begin, bounds.end, timeline)
+        return _matching(written, ask, begin, bounds.end)
     parts = {
         stream: read_part(path, stream, begin[stream], ask.limit, end=bounds.end[stream])
         for stream, path in _paths(written, ask.streams)
     }
     complete = all(part.at_end or part.next >= bounds.end[stream] for stream, part in parts.items())
+    timeline = _timeline(written, begin, parts)
     parts = _in_step(parts, timeline)
     excerpt = _merged(parts, timeline, complete, begin)
     return _within(excerpt, ask)
 
 
-def _matching(written: Written, ask: Ask, begin: tuple[int, int], end: tuple[int, int], timeline: Timeline) -> Excerpt:
+def _matching(written: Written, ask: Ask, begin: tuple[int, int], end: tuple[int, int]) -> Excerpt:
     scopes = [Scope(path, stream, begin[stream], end[stream]) for stream, path in _paths(written, ask.streams)]
     found = search(scopes, ask.pattern or "", ask.context, ask.limit)
     matches = {(line.stream, line.start) for one in found for line, is_match in one.lines if is_match}
@@ -111,7 +111,7 @@ def _matching(written: Written, ask: Ask, begin: tuple[int, int], end: tuple[int
         scope.stream: Part(one.missing, tuple(line for line, _ in one.lines), one.next, one.at_end)
         for scope, one in zip(scopes, found, strict=True)
     }
-    excerpt = _merged(parts, timeline, all(one.at_end for one in found), begin, matches)
+    excerpt = _merged(parts, _timeline(written, begin, parts), all(one.at_end for one in found), begin, matches)
     return _within(excerpt, ask)
 
 
@@ -172,11 +172,14 @@ def _is_outside(written: Written, ask: Ask) -> bool:
     return too_late or too_early
 
 
-def _timeline(written: Written, begin: tuple[int, int]) -> Timeline:
+def _timeline(written: Written, begin: tuple[int, int], parts: dict[int, Part]) -> Timeline:
+    """From `begin` to where the parts end, and where it is not known to be all, to what comes then."""
     files = _files(written)
     if files is None:
         return Timeline((Stretch(None, None, ENDLESS, ENDLESS),))
-    return read_timeline(index_file(files), written.started_at, written.ended_at, stdout=begin[0], stderr=begin[1])
+    ends = [parts[stream].next + (not parts[stream].at_end) if stream in parts else 0 for stream in BOTH]
+    attempt = (index_file(files), written.started_at, written.ended_at)
+    return read_timeline(*attempt, stdout=begin[0], stderr=begin[1], until=(ends[0], ends[1]))
 
 
 def _begins(parts: dict[int, Part]) -> tuple[int, int]:

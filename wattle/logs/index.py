@@ -133,11 +133,19 @@ class Timeline:
 
 
 def read_timeline(
-    path: str, started_at: int | None, ended_at: int | None, *, stdout: int = 0, stderr: int = 0
+    path: str,
+    started_at: int | None,
+    ended_at: int | None,
+    *,
+    stdout: int = 0,
+    stderr: int = 0,
+    until: tuple[int, int] = (ENDLESS, ENDLESS),
 ) -> Timeline:
     """The stretches from those offsets on. `started_at` and `ended_at` (µs) are the attempt's, None: not known, lives.
 
-    A file that is not there, or is not ours to read, is an attempt that nobody looked at.
+    Nothing is asked about what stands behind `until` (of stdout, of stderr): a page of a log that has been written for
+    months is read with the few entries about it. A file that is not there, or is not ours to read, is an attempt that
+    nobody looked at.
     """
     entries: list[Entry] = []
     before = Entry(0, 0, 0)
@@ -146,7 +154,8 @@ def read_timeline(
         if number:
             before = index.entry(number - 1)
             before = before if before.at <= LATEST else Entry(0, 0, 0)
-        entries = index.entries(number)
+        last = index.first_over(lambda entry: entry.stdout >= until[0] and entry.stderr >= until[1], number)
+        entries = index.entries(number, min(MOST_ENTRIES, last - number + 1))
     after = before.at or started_at
     stretches = []
     for entry in entries:
