@@ -28,7 +28,7 @@ def searched(data: bytes, context: int, budget: Callable[[], search._Budget], pa
     return found, pages
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     lines=st.lists(st.sampled_from([b"x\n", b"-\n", b"a longer line\n"]), max_size=40),
     context=st.integers(0, 4),

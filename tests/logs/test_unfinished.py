@@ -103,7 +103,7 @@ def test_of_many_workers_each_is_told(tmp_path: Path) -> None:
     assert [event.content for event in again.poll(LATE) if isinstance(event, LogLineEvent)] == ["b"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     chunks=CHUNKS,
     cuts=st.lists(st.integers(0, 10), max_size=8),
