@@ -170,7 +170,21 @@ def without_its_directory(journal: Path) -> None:
     journal.rmdir()
 
 
-DAMAGES = [torn, cut_short, corrupt, missing, without_its_directory]
+def half_records(journal: Path) -> None:
+    """Numbered like records, and none: what they lack or hold would end whoever believed them."""
+    (segment,) = journal.iterdir()
+    with open(segment, "ab") as file:
+        file.write(b'{"seq":2}\n{"seq":3,"kind":"ended","at":"now"}\n{"seq":4,"kind":["ended"],"uid":{},"tag":7}\n')
+        file.write(b'{"seq":5,"kind":"ended","uid":"u","tag":["a","b","c"],"at":1}\n{"seq":' + b"9" * 30 + b"}\n")
+
+
+def a_directory(journal: Path) -> None:
+    (segment,) = journal.iterdir()
+    segment.unlink()
+    segment.mkdir()
+
+
+DAMAGES = [torn, cut_short, corrupt, half_records, missing, without_its_directory, a_directory]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -187,6 +201,7 @@ def test_a_damaged_journal_is_survived(damage: object, tmp_path: Path) -> None:
     exact = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15)
     assert server.workers("one")["w"]["error_message"] == ("exit code 7" if exact else "exit status unknown")
     assert starts(tmp_path) == 1
-    if damage in (torn, cut_short, corrupt):
+    if damage in (torn, cut_short, corrupt, half_records, a_directory):
         assert "was passed over" in (tmp_path / "serve.log").read_text()
+    assert "Traceback" not in (tmp_path / "serve.log").read_text()
     server.down()

@@ -4,11 +4,24 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.supervisor.world import World
 from wattle.keeper.protocol import encode
-from wattle.supervisor.keeper_link import KeeperLink
+from wattle.supervisor.keeper_link import KeeperGone, KeeperLink
 
 HELLO = {"type": "hello", "keeper_id": "k", "boot_id": "b", "seq": 0, "live": [], "queued": []}
+
+
+@pytest.mark.parametrize("rubbish", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x02[]", b"\x00\x00\x00\x01x"])
+def test_what_is_no_frame_is_the_end_of_the_connection_and_of_nothing_else(rubbish: bytes) -> None:
+    for is_greeted in (False, True):
+        ours, its = socket.socketpair()
+        its.sendall((encode(HELLO) if is_greeted else b"") + rubbish)
+        with pytest.raises(KeeperGone, match="frame"):
+            KeeperLink(ours, 1).receive()
+        its.close()
+        ours.close()
 
 
 def test_what_comes_together_with_the_hello_is_taken_in_though_nothing_follows(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from wattle.diagnosis.scene import Defect, Scene, note
 from wattle.engine.identity import attempt_uid
 from wattle.keeper import place, proc
 from wattle.keeper.journal import read_records
+from wattle.keeper.record_shapes import is_whole
 from wattle.logs.files import logs_root
 from wattle.store.rows import AttemptRow, RunRow
 
@@ -54,7 +55,8 @@ def _lives(attempt: AttemptRow) -> bool:
 def _ends_told(scene: Scene) -> set[str]:
     """The uids whose end a journal tells."""
     journals = os.path.join(scene.data_dir, place.JOURNAL)
-    return {record["uid"] for _, record in read_records(journals, {}) if record.get("kind") == "ended"}
+    ended = (record for _, record in read_records(journals, {}) if record.get("kind") == "ended")
+    return {record["uid"] for record in ended if is_whole(record)}
 
 
 def _check_process(scene: Scene, pid: int) -> Iterator[Defect]:

@@ -199,15 +199,33 @@ def read_records(directory: str, after: Mapping[str, int]) -> Iterator[tuple[str
     """
     for keeper_id, segments in sorted(_segments(directory).items()):
         known = after.get(keeper_id, 0)
-        paths = [path for _, path in sorted(segments)]
-        for path, following in zip(paths, [*paths[1:], None], strict=True):
-            if following is not None and _starts_at_most(following, known + 1):
-                continue
-            for record in _records(path):
-                if record["seq"] <= known:
-                    continue
-                known = record["seq"]
-                yield keeper_id, record
+        for record in _in_order(_unknown(sorted(segments), known), known):
+            yield keeper_id, record
+
+
+def _unknown(segments: list[tuple[int, str]], known: int) -> Iterator[tuple[str, dict]]:
+    """The records of one keeper as they stand in its segments, but of those segments whose every record is known."""
+    paths = [path for _, path in segments]
+    for path, following in zip(paths, [*paths[1:], None], strict=True):
+        if following is None or not _starts_at_most(following, known + 1):
+            yield from ((path, record) for record in _records(path))
+
+
+def _in_order(records: Iterator[tuple[str, dict]], known: int) -> Iterator[dict]:
+    """What comes after `known`, each number once. A number that is higher than the next one is no number that was
+    written: taken for one, it would hide all that follow."""
+    held: tuple[str, dict] | None = None
+    for path, record in records:
+        if record["seq"] <= known:
+            continue
+        if held is not None and held[1]["seq"] < record["seq"]:
+            known = held[1]["seq"]
+            yield held[1]
+        elif held is not None and held[1]["seq"] > record["seq"]:
+            _warn("%s has a record with the wrong number %d, which was passed over", held[0], held[1]["seq"])
+        held = path, record
+    if held is not None:
+        yield held[1]
 
 
 def discard_keeper(directory: str, keeper_id: str) -> None:
@@ -247,14 +265,16 @@ def _records(path: str) -> Iterator[dict]:
                     return
                 try:
                     record = json.loads(line)
-                    if not isinstance(record["seq"], int):
-                        raise TypeError("seq is no integer")
+                    if type(record["seq"]) is not int or not 0 < record["seq"] < 1 << 63:
+                        raise TypeError("seq is no number of a record")
                 except (ValueError, TypeError, KeyError, RecursionError) as error:
                     _warn("%s line %d is corrupt and was passed over: %r", path, number, error)
                     continue
                 yield record
     except FileNotFoundError:
         return
+    except IsADirectoryError:
+        _warn("%s is a directory, which was passed over", path)
 
 
 def _warn(message: str, *values: object) -> None:

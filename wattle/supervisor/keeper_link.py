@@ -4,7 +4,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from wattle.keeper.protocol import PROTOCOL, FrameReader, encode
+from wattle.keeper.protocol import PROTOCOL, FrameReader, ProtocolError, encode
 
 RECEIVE_BYTES = 64 * 1024  # more, and each read maps and unmaps its buffer
 
@@ -34,12 +34,18 @@ class KeeperLink:
                 raise KeeperGone(str(error)) from error
             if not data:
                 raise KeeperGone("it closed the connection")
-            frames = self._reader.feed(data)
+            frames = self._feed(data)
             if frames:
                 self._early = frames[1:]
                 if frames[0].get("type") != "hello":
                     raise KeeperGone(str(frames[0].get("message", "it speaks another protocol")))
                 return frames[0]
+
+    def _feed(self, data: bytes) -> list[dict[str, Any]]:
+        try:
+            return self._reader.feed(data)
+        except ProtocolError as error:
+            raise KeeperGone(str(error)) from error
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -81,7 +87,7 @@ class KeeperLink:
                 if frames:
                     return frames  # the next call finds the end again
                 raise KeeperGone("it closed the connection")
-            frames += self._reader.feed(data)
+            frames += self._feed(data)
             if len(data) < RECEIVE_BYTES:
                 return frames
 

@@ -1,5 +1,6 @@
 """How recovery reaches keepers: is one alive, start one, connect, read what was journaled."""
 
+import logging
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -9,7 +10,10 @@ from typing import Any, Protocol
 from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import discard_keeper, read_records
 from wattle.keeper.launch import connect, probe, start_keeper
+from wattle.keeper.record_shapes import is_of_attempt, is_whole
 from wattle.supervisor.keeper_link import KeeperGone, KeeperLink
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 0.25  # then it is looked whether the keeper still lives
@@ -76,7 +80,11 @@ class LocalKeepers:
                 time.sleep(TRY_AGAIN_SECONDS)
 
     def records(self, after: Mapping[str, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        return read_records(os.path.join(self._data_dir, "journal"), after)
+        for keeper_id, record in read_records(os.path.join(self._data_dir, "journal"), after):
+            if is_whole(record) and is_of_attempt(record):
+                yield keeper_id, record
+            else:
+                logger.warning("record %d of keeper %s is corrupt and was passed over", record["seq"], keeper_id)
 
     def discard(self, keeper_ids: Collection[str]) -> None:
         for keeper_id in keeper_ids:
