@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from keeper.client import PYTHON, Client, is_alive, until
 
+import wattle.keeper.launch as launch
+
 WAIT = ["/bin/sh", "-c", "echo up; while [ ! -e go ]; do sleep 0.01; done; exit 42"]
 KERNEL = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
 exact = pytest.mark.skipif(KERNEL < (6, 15), reason="this kernel forgets the status of others' children")
@@ -119,6 +121,52 @@ def test_a_stranger_is_never_signalled(data: Client, wrong: str) -> None:
     finally:
         os.kill(stranger, signal.SIGKILL)
         os.waitpid(stranger, 0)
+
+
+def test_control_a_keeper_that_compares_no_identities_ends_the_stranger(
+    data: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C7, F18: the same record of a pid that is another's by now, with the defence off."""
+    undefended = "import wattle.keeper.proc; wattle.keeper.proc._is_same = lambda *_: True; from wattle.keeper.main"
+    data.start()
+    uid = data.order(["true"])
+    data.wait_record("ended", uid)
+    data.kill_keeper()
+    data.records.clear()
+    monkeypatch.setattr(launch, "_CODE", launch._CODE.replace("from wattle.keeper.main", undefended))
+    stranger = os.posix_spawn("/bin/sleep", ["sleep", "60"], {}, setsid=True)
+    data.start()
+    data.send(type="adopt", workers=[data.adoption(uid, pid=stranger)])
+    data.send(type="stop", uid=uid, request=3, grace_seconds=0)
+    assert os.waitpid(stranger, 0)[1] == signal.SIGKILL
+
+
+HOUR = 3_600_000_000
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, 87_600 * HOUR])
+def test_a_clock_that_was_set_lets_no_time_limit_of_an_adopted_worker_pass_early_or_late(
+    data: Client, jump: int
+) -> None:
+    """F29, I13: set forward or back between its start and its adoption. Control: the limit that it has reached."""
+    data.start()
+    found = [_orphan_of(data) for _ in range(2)]
+    data.kill_keeper()
+    data.start()
+    limits = (30.0, 0.5)
+    entries = [data.adoption(uid, timeout_seconds=limit) for uid, limit in zip(found, limits, strict=True)]
+    data.send(type="adopt", workers=[{**entry, "started_at": entry["started_at"] - jump} for entry in entries])
+    assert data.wait_record("ended", found[1])["cause"] == "timed_out"
+    _go(data)
+    record = data.wait_record("ended", found[0])
+    assert record["cause"] is None and 0 < record["duration_us"] < 30_000_000
+
+
+def _orphan_of(data: Client) -> str:
+    uid = data.order(WAIT)
+    data.wait_output(uid, "up")
+    data.wait_record("started", uid)
+    return uid
 
 
 def test_an_adopted_tree_can_be_stopped(data: Client) -> None:

@@ -276,6 +276,41 @@ time.sleep(60)
     assert record["unattributed"] == 0
 
 
+def test_who_only_reads_a_workers_log_is_not_of_that_worker(keeper: Client) -> None:
+    """A stranger to the one that it reads, however well it hides from its own. Control: one that writes there is."""
+    log = keeper.order(["/bin/sh", "-c", "echo up; sleep 60"])
+    keeper.wait_output(log, "up")
+    code = """
+import os, sys
+for flags in (os.O_RDONLY, os.O_WRONLY | os.O_APPEND):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        out, null = os.dup(1), os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.dup2(os.open(sys.argv[1], flags), 0)
+        os.write(out, b"%d\\n" % os.getpid())
+        os.execve("/bin/sleep", ["sleep", "60"], {})
+    os.wait()
+name = os.readlink("/proc/self/fd/1")
+while len(said := open(name).read().split()) < 2:
+    pass
+for pid in said:
+    while not open("/proc/%s/cmdline" % pid).read().startswith("sleep"):
+        pass
+"""
+    uid = keeper.order([*PYTHON, code, str(keeper.logs / f"{log}.out")])
+    assert keeper.wait_record("ended", uid)["unattributed"] == 1
+    reads, writes = keeper.wait_pids(uid, 2)
+    try:
+        keeper.stop(log)
+        assert is_alive(reads) and not is_alive(writes)
+    finally:
+        os.kill(reads, signal.SIGKILL)
+
+
 def test_a_fork_storm_is_over_soon(keeper: Client) -> None:
     """Three that never stay: each forks and exits every 2 ms; and a leader that makes a child every 5 ms."""
     code = """

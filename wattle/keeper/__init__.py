@@ -14,6 +14,5 @@ Standard library only, one thread, importing nothing else of Wattle; neither `ty
                                  proc.py         facts from /proc and from pidfds
                                  worker.py       an order and a live worker, as values
                                  records.py      what is written down of them
-                                 naming.py       a keeper's id tells its age and the machine's boot
                                  connection.py   one daemon's socket; timers.py: what is due when
 """

@@ -396,7 +396,7 @@ class Keeper:
 
     def _begin_adopted(self, worker: Worker, pidfd: int, entry: dict) -> None:
         worker.pidfd = pidfd
-        worker.started = _monotonic_us() - max(0, _wall_us() - worker.started_at)
+        worker.started = _monotonic_us() - _age_us(worker)
         self._begin(worker, entry.get("timeout_seconds"))
         self._family.members(worker)
         if entry.get("memory_max_bytes") is not None:
@@ -506,6 +506,13 @@ def _identify(worker: Worker) -> None:
             os.close(pidfd)
             return
     worker.start_ticks = proc.start_ticks(worker.pid)
+
+
+def _age_us(worker: Worker) -> int:
+    """How long an adopted worker has lived: the kernel knows, while the wall clock may have been set since."""
+    if worker.start_ticks is not None:
+        return max(0, proc.age_us(worker.start_ticks))
+    return max(0, _wall_us() - worker.started_at)
 
 
 def _from_entry(entry: dict) -> Worker:

@@ -26,7 +26,7 @@ from wattle.keeper.connection import Connection
 from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import RESERVE_BYTES, JournalWriter
 from wattle.keeper.keeper import Keeper
-from wattle.keeper.naming import new_keeper_id
+from wattle.keeper.keeper_ids import new_keeper_id
 from wattle.keeper.place import JOURNAL, LOCK, open_directory, socket_address
 from wattle.keeper.poller import READ, Poller
 from wattle.keeper.timers import Timer

@@ -7,6 +7,7 @@ alone is used again within seconds on a busy machine.
 import fcntl
 import os
 import signal
+import stat
 import struct
 import time
 
@@ -204,8 +205,12 @@ def may_read_exit(pid: int) -> bool:
 
 def started_at(ticks: int) -> int:
     """The instant (unix µs) of a start given in ticks since boot."""
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / TICKS_PER_SECOND
-    return time.time_ns() // 1000 - int(age * 1_000_000)
+    return time.time_ns() // 1000 - age_us(ticks)
+
+
+def age_us(ticks: int) -> int:
+    """How long ago (µs) the start was, given in ticks since boot."""
+    return int((time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / TICKS_PER_SECOND) * 1_000_000)
 
 
 def own_peak_kib() -> int:
@@ -238,10 +243,12 @@ def _kib(text: bytes, *fields: bytes) -> int:
 
 
 def log_identities(pid: int) -> set[tuple[int, int]]:
-    """(device, inode) of what the process has on descriptors 0, 1 and 2."""
+    """(device, inode) of what the process has on descriptors 0, 1 and 2 to write to; who reads a log may be anybody."""
     found = set()
     for descriptor in (0, 1, 2):
         try:
+            if not os.lstat(f"/proc/{pid}/fd/{descriptor}").st_mode & stat.S_IWUSR:  # a link's mode is the descriptor's
+                continue
             facts = os.stat(f"/proc/{pid}/fd/{descriptor}")
         except OSError:
             continue

@@ -26,8 +26,9 @@ from wattle.definition.model import Workflow
 from wattle.engine.outcome import Outcome, judge
 from wattle.engine.restart import history_of
 from wattle.engine.states import STOPPED_STATES, Event, State, Status
-from wattle.keeper import naming
+from wattle.errors import WattleError
 from wattle.keeper.failpoints import reach
+from wattle.keeper.keeper_ids import is_of_boot
 from wattle.logs.files import attempt_files
 from wattle.store.queries import Queries
 from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
@@ -110,6 +111,9 @@ class Recovery:
             stored_workers = self._queries.run_workers(row.id)
             without = {stored.name for stored in stored_workers if stored.reason_code == NOT_IN_RUN}
             workers = nodes_of(row, workflow, without)
+        except WattleError as error:
+            logger.error("run %d of %s cannot be read and is left as it is: %s", row.id, row.workflow_name, error)
+            return None
         except Exception:  # a run that cannot be read must not keep the others from going on
             logger.exception("run %d of %s cannot be read and is left as it is", row.id, row.workflow_name)
             return None
@@ -205,11 +209,11 @@ class Recovery:
         for keeper_id, record in self._keepers.records(supervisor.imported):
             if keeper_id == hello["keeper_id"] and record["seq"] > hello["seq"]:
                 continue
+            is_recent = keeper_id == hello["keeper_id"] or is_of_boot(keeper_id, hello["boot_id"])
+            if is_recent is None:
+                is_recent = record["at"] >= booted_at
             self._runs.reports.keeper_id = keeper_id
-            is_of_boot = naming.is_of_boot(keeper_id, hello["boot_id"])
-            if is_of_boot is None:
-                is_of_boot = record["at"] >= booted_at
-            self._runs.reports.boot_id = hello["boot_id"] if is_of_boot else EARLIER_BOOT
+            self._runs.reports.boot_id = hello["boot_id"] if is_recent else EARLIER_BOOT
             supervisor.take_record(keeper_id, record)
             reach("daemon.import.record")
 
