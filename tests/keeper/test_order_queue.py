@@ -124,3 +124,22 @@ def test_no_limit_is_ever_passed_and_nothing_that_may_run_waits(
             uid, ended = live.popitem()
             queue.ended(uid, ended.group)
             settle()
+
+
+def test_probes_are_asked_however_many_processes_live_and_are_none_of_them() -> None:
+    """A service that cannot be asked seems ill, and would be ended for it."""
+    queue = OrderQueue()
+    queue.max_processes = 2
+    for uid in ("a", "b", "c"):
+        queue.add(order(uid))
+    assert take(queue) == ["a", "b"]
+    for uid in ("p1", "p2"):
+        queue.add(order(uid, group="probes", takes_slot=False))
+    assert take(queue) == ["p1", "p2"]
+    queue.ended("a", "run")
+    assert take(queue) == ["c"], "two probes live, and take nobody's place"
+    queue.add(order("p3", group="probes", takes_slot=False))
+    assert queue.withdraw("p3") and take(queue) == []
+    for uid, group in (("p1", "probes"), ("p2", "probes"), ("b", "run"), ("c", "run")):
+        queue.ended(uid, group)
+    assert take(queue) == [] and not queue

@@ -62,6 +62,22 @@ def test_each_probe_holds_the_consumer_back_until_the_service_is_up(server: Serv
     assert kinds.index("worker.ready") < kinds.index("worker.completed")
 
 
+def test_a_service_is_asked_though_it_has_the_last_process_that_the_machine_may_have(tmp_path: Path) -> None:
+    """P1 with --max-processes 1: it becomes ready, and stays alive while others wait for its place."""
+    server = Server(tmp_path, "--max-processes", "1").start()
+    alive = {"exec": "echo >> asked", "timeout_seconds": 1, "failure_threshold": 1, "period_seconds": 0.1}
+    svc = service("svc", "touch up; sleep 600", ready={"exec": "test -e up", **FAST}, alive=alive)
+    server.run("full", [svc, {"name": "other", "command": "true"}])
+    directory = Path(server.get("/api/workflows/full")["working_dir"])
+    asked = directory / "asked"
+    eventually(lambda: server.workers("full")["svc"]["phase"] == "ready")
+    eventually(lambda: asked.exists() and len(asked.read_text().splitlines()) >= 3)
+    found = server.workers("full")
+    assert found["svc"]["phase"] == "ready" and attempts(server, "full") == 1
+    assert found["other"]["status"] == "created", "control: there is no room for a worker"
+    server.down()
+
+
 def test_a_probe_that_hangs_and_forks_is_killed_as_a_tree(server: Server) -> None:
     """P4."""
     mark = f"hung-{server.port}"

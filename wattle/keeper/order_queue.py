@@ -10,6 +10,7 @@ from collections import deque
 from wattle.keeper.worker import Order
 
 MAX_PROCESSES = 256
+PROBES = "probes"  # the group of what looks at services: no worker, so not counted among max_processes
 
 Entry = tuple[int, int, Order]
 
@@ -82,7 +83,8 @@ class OrderQueue:
         return self._orders.pop(uid, None) is not None
 
     def take(self) -> Order | None:
-        """Take the next order that may run now, None if none may."""
+        """Take the next order that may run now, None if none may. A probe may whenever it comes: on a machine whose
+        processes are all taken, a service must not seem ill."""
         while self._turns and len(self._live) < self.max_processes:
             name = self._turns.popleft()
             group = self._groups[name]
@@ -92,11 +94,12 @@ class OrderQueue:
                 self._offer(name)
                 return order
             self._forget_if_idle(name)
-        return None
+        return self._take_from(self._groups[PROBES]) if PROBES in self._groups else None
 
     def lives(self, uid: str, group: str, takes_slot: bool) -> None:
         """A worker of the group lives now."""
-        self._live.add(uid)
+        if group != PROBES:
+            self._live.add(uid)
         if takes_slot:
             self._group(group).live.add(uid)
 
