@@ -22,6 +22,9 @@ def check_database(scene: Scene) -> Iterator[Defect]:
     inspection = scene.inspection
     for damage in inspection.damages():
         yield Defect("database", "wattle.db", damage, "restore a backup, or save what is readable (docs/operations.md)")
+    for version in inspection.damaged_definitions():
+        what = f"the definition of version {version} is not the one that was stored"
+        yield Defect("definitions", "wattle.db", what, f"no run of it is started; {BACKUP}")
     for dangling in inspection.dangling():
         yield Defect("references", "wattle.db", f"a reference leads nowhere: {dangling}", BACKUP)
 

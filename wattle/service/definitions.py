@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from wattle.definition.graph import build_graph
 from wattle.definition.model import Workflow
 from wattle.definition.validate import check
-from wattle.errors import WattleError, workflow_not_found
+from wattle.errors import Refused, WattleError, workflow_not_found
 from wattle.store.queries import Queries, WorkflowState
 from wattle.store.rows import VersionRow
 from wattle.supervisor.commands import Definition
@@ -48,15 +48,24 @@ class Definitions:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self._kept: Kept[Definition] = Kept()
-        self._documents: Kept[dict[str, Any]] = Kept()
+        self._documents: Kept[tuple[dict[str, Any], str]] = Kept()  # with their digests
 
     def document(self, version_id: int) -> dict[str, Any]:
         """The normalised document as stored; it may have problems since a worker was deleted."""
-        document = self._documents.get(version_id)
-        if document is None:
-            document = json.loads(self._version(version_id).document)
-            self._documents.put(version_id, document, len(document["workers"]))
-        return document
+        return self._stored(version_id)[0]
+
+    def _stored(self, version_id: int) -> tuple[dict[str, Any], str]:
+        stored = self._documents.get(version_id)
+        if stored is None:
+            version = self._version(version_id)
+            try:
+                document = json.loads(version.document)
+                workers = len(document["workers"])
+            except (ValueError, TypeError, LookupError):
+                raise _damaged(version_id) from None
+            stored = document, version.digest
+            self._documents.put(version_id, stored, workers)
+        return stored
 
     def worker_names(self, version_id: int) -> list[str]:
         """In definition order, whatever problems the version has."""
@@ -66,10 +75,14 @@ class Definitions:
         return self.definition(version_id).workflow
 
     def definition(self, version_id: int) -> Definition:
-        """The validated version. Raises Invalid where it lacks a worker that another one needs."""
+        """The validated version. Raises Invalid where it lacks a worker that another one needs, Refused where it is not
+        what was stored: no command is run that nobody wrote."""
         definition = self._kept.get(version_id)
         if definition is None:
-            workflow = check(self.document(version_id))
+            document, digest = self._stored(version_id)
+            workflow = check(document)
+            if workflow.digest != digest:
+                raise _damaged(version_id)
             definition = Definition(version_id, workflow, build_graph(workflow))
             self._kept.put(version_id, definition, len(workflow.workers))
         return definition
@@ -89,3 +102,8 @@ class Definitions:
         if version is None:
             raise WattleError("VERSION_NOT_FOUND", f"Version {version_id} does not exist")
         return version
+
+
+def _damaged(version_id: int) -> Refused:
+    what = f"The definition of version {version_id} is damaged in the database"
+    return Refused("STORE_CORRUPT", f"{what}, and no run of it is started; `wattle fsck` says what else is damaged")

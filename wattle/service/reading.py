@@ -314,7 +314,7 @@ class Reading:
         return rows[0].uuid if rows else None
 
     def _attempt_view(self, row: AttemptRow, has_logs: bool) -> AttemptView:
-        usage = json.loads(row.metrics) if row.metrics else {}
+        usage = _usage_of(row)
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
         return AttemptView(
             uuid=row.uuid,
@@ -430,3 +430,12 @@ def _event_view(row: EventRow) -> EventView:
 
 def _seconds(microseconds: int | None) -> float | None:
     return None if microseconds is None else microseconds / 1e6
+
+
+def _usage_of(row: AttemptRow) -> dict[str, Any]:
+    """Nothing where it is damaged: figures are no reason to show no run."""
+    try:
+        usage = json.loads(row.metrics or "{}")
+    except ValueError:
+        return {}
+    return usage if isinstance(usage, dict) else {}

@@ -39,6 +39,7 @@ _FOR_NOW = {
 }
 _FOR_WANT_OF_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _FOR_GOOD = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NO_TEXT = "Could not decode to UTF-8"  # Python's, which has no code
 
 
 class Source(Protocol):
@@ -179,7 +180,9 @@ def meaning(path: Path) -> Iterator[None]:
 def _meaning(error: sqlite3.DatabaseError, path: Path) -> WattleError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FOR_GOOD:
-        return _corrupt(path, str(error))
+        return corrupt(path, str(error))
+    if str(error).startswith(_NO_TEXT):
+        return corrupt(path, "a text in it is none")
     if code == sqlite3.SQLITE_FULL or (code in _FOR_WANT_OF_ROOM and _free_bytes(path) < NO_ROOM_BYTES):
         return no_room(path.parent)
     if code in _FOR_NOW:
@@ -200,7 +203,8 @@ def _free_bytes(path: Path) -> float:
     return found.f_bavail * found.f_frsize
 
 
-def _corrupt(path: Path, what: str) -> Refused:
+def corrupt(path: Path, what: str) -> Refused:
+    """The error for a database whose pages or values are not what was written."""
     return Refused(
         "STORE_CORRUPT",
         f"{path} is damaged or no database ({what}). It has been left as it is. To restore: move it and its "
@@ -296,4 +300,4 @@ def _check_as_it_is(path: Path) -> None:
                 raise
         else:
             if verdict != "ok":
-                raise _corrupt(path, verdict)
+                raise corrupt(path, verdict)

@@ -2,12 +2,14 @@
 work where it stands. Read-only, but for `try_database`, which makes a database of its own in a directory it is given.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from wattle.definition.canonical import digest
 from wattle.store.database import Reader, meaning
 from wattle.store.queries import Queries
 from wattle.store.rows import CaptureRow, RunRow
@@ -47,6 +49,11 @@ class Inspection:
         found = self._rows("PRAGMA foreign_key_check")
         return [f"{table} row {row} -> {parent}" for table, row, parent, _ in found][:MOST_TOLD]
 
+    def damaged_definitions(self) -> list[int]:
+        """The ids of versions whose document is not the one that their digest is of; at most MOST_TOLD of them."""
+        found = self._rows("SELECT id, document, digest FROM version ORDER BY id")
+        return [int(number) for number, text, known in found if not _is_of(text, known)][:MOST_TOLD]
+
     def runs(self) -> Iterator[RunRow]:
         """Every run there is, oldest first."""
         for (run_id,) in self._rows("SELECT id FROM run ORDER BY id"):
@@ -73,6 +80,14 @@ class Inspection:
         with meaning(self._reader.path):
             connection = self._reader.connection()
             return [] if connection is None else connection.execute(statement).fetchall()
+
+
+def _is_of(text: object, known: object) -> bool:
+    """Is the document the one that has this digest."""
+    try:
+        return isinstance(text, str) and digest(json.loads(text)) == known
+    except (ValueError, RecursionError):
+        return False
 
 
 def sqlite_version() -> str:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import peewee as pw
 
 from wattle.store import models
-from wattle.store.database import Source, meaning
+from wattle.store.database import Source, corrupt, meaning
 from wattle.store.rows import (
     AttemptRow,
     CaptureRow,
@@ -344,7 +344,11 @@ class Queries:
             connection = self._source.connection()
             if connection is None:
                 return []
-            return [row(found) for found in _fetch(connection, statement, values)]
+            rows = _fetch(connection, statement, values)
+        try:
+            return [row(found) for found in rows]
+        except (ValueError, TypeError) as error:
+            raise corrupt(self._source.path, f"a value in it cannot be read: {error}") from error
 
     def _one(self, row: Callable[[Sequence[Any]], Row], statement: str, values: Any = ()) -> Row | None:
         found = self._all(row, statement, values)

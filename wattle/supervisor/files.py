@@ -284,7 +284,7 @@ def make_launcher(directory: str, interpreter: str) -> None:
     text = f'#!/bin/sh\nexec {quoted} "$@"\n'
     for name in ("python", "python3"):
         path = os.path.join(directory, name)
-        with suppress(OSError), open(path, encoding="utf-8") as existing:
+        with suppress(OSError), open(path, encoding="utf-8", errors="replace") as existing:
             if existing.read() == text:
                 continue
         temporary = f"{path}.{os.getpid()}"
