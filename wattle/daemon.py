@@ -21,6 +21,7 @@ from typing import Any
 import wattle
 from wattle.config import DAEMON_LOCK, DATABASE, Config, check_exposure
 from wattle.definition.paths import Context
+from wattle.diagnosis.holders import daemon_of
 from wattle.errors import Malformed, OutOfSpace, Refused
 from wattle.keeper import failpoints
 from wattle.logs.watch import LogWatch
@@ -405,8 +406,6 @@ def lock(data_dir: str) -> int:
 
     Refused where another daemon lives. A child of one that was killed holds its lock until it executes: that passes.
     """
-    from wattle.diagnosis.holders import daemon_of
-
     path = os.path.join(data_dir, DAEMON_LOCK)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -418,10 +417,11 @@ def lock(data_dir: str) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            if daemon_of(data_dir) is not None or time.monotonic() > until:
-                holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
+            holder = daemon_of(data_dir)
+            if holder is not None or time.monotonic() > until:
                 os.close(descriptor)
-                message = f"Another daemon (pid {holder}) holds the data directory {data_dir}; use it, or end it first"
+                pid = "unknown" if holder is None else holder.pid
+                message = f"Another daemon (pid {pid}) holds the data directory {data_dir}; use it, or end it first"
                 raise Refused("DATA_DIR_LOCKED", message) from None
         time.sleep(DEAD_HOLDER_STEP_SECONDS)
     mine = f"{os.getpid()}\n".encode()
