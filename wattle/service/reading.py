@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from wattle.definition.graph import build_graph
 from wattle.engine.plan import RunPlan
@@ -27,6 +28,22 @@ from wattle.service.views import (
 )
 from wattle.store.queries import Queries, WorkflowState
 from wattle.store.rows import AttemptRow, EventRow, RunRow, RunWorkerRow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _at_one_instant(
+    look: Callable[Concatenate["Reading", P], T],
+) -> Callable[Concatenate["Reading", P], T]:
+    """All that it reads is of one moment: what ended in between would leave a worker that waits for what is over."""
+
+    @wraps(look)
+    def looked(self: "Reading", *args: P.args, **options: P.kwargs) -> T:
+        with self._queries.snapshot():
+            return look(self, *args, **options)
+
+    return looked
 
 
 class Reading:
@@ -58,11 +75,11 @@ class Reading:
         """The normalised document of the current version."""
         return self._definitions.document(self._definitions.state(name).workflow.version_id)
 
+    @_at_one_instant
     def workers(self, workflow: str) -> list[WorkerView]:
         """The workers of the current version in definition order, then those that only the active run has."""
-        with self._queries.snapshot():
-            state = self._definitions.state(workflow)
-            latest = self._queries.worker_states(state.workflow.id)
+        state = self._definitions.state(workflow)
+        latest = self._queries.worker_states(state.workflow.id)
         document = self._definitions.document(state.workflow.version_id)
         active = state.run if state.run is not None and state.run.ended_at is None else None
         views = [self._worker_view(state, part, latest.get(part["name"])) for part in document["workers"]]
@@ -71,6 +88,7 @@ class Reading:
             return self._explained(active, views)
         return views
 
+    @_at_one_instant
     def worker(self, workflow: str, worker: str) -> WorkerView:
         """One worker, with the pid of its process while it has one."""
         view = self._find(workflow, worker)
@@ -81,6 +99,7 @@ class Reading:
             return view
         return replace(view, pid=attempt.pid)
 
+    @_at_one_instant
     def attempt(self, workflow: str, worker: str, number: int | None = None) -> tuple[WorkerView, AttemptRow | None]:
         """A worker, and its newest attempt or the one of that number; None where there is none."""
         view = self._find(workflow, worker)
@@ -135,14 +154,14 @@ class Reading:
         waiting = size - sum(counts.values())
         return counts | {"created": counts.get("created", 0) + waiting} if waiting > 0 else counts
 
+    @_at_one_instant
     def run(self, run: str) -> RunView:
         """One run by its id or uuid, with workers and attempts."""
         row = self._queries.run(int(run) if run.isascii() and run.isdigit() else run)
         if row is None:
             raise run_not_found(run)
-        with self._queries.snapshot():
-            workers = {stored.name: stored for stored in self._queries.run_workers(row.id)}
-            attempts = self._queries.attempts(row.id)
+        workers = {stored.name: stored for stored in self._queries.run_workers(row.id)}
+        attempts = self._queries.attempts(row.id)
         document = self._definitions.document(row.version_id)
         parts = [part for part in document["workers"] if row.worker in (None, part["name"])]
         positions = {part["name"]: position for position, part in enumerate(document["workers"])}
@@ -163,6 +182,7 @@ class Reading:
 
     # --- logs
 
+    @_at_one_instant
     def log_state(
         self, workflow: str, worker: str, *, attempt: int | None = None, uid: str | None = None
     ) -> LogState:
