@@ -235,7 +235,7 @@ class Daemon:
             lambda: self._pump.clients,
         )
         exposition = Exposition(sources)
-        app = create_app(
+        app = self.app = create_app(
             self.reading, self.changing, self._config, self._pump, sampler=self._sampler, exposition=exposition
         )
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)

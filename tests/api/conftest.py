@@ -1,21 +1,35 @@
-"""A Flask test client on the service in memory and the real pump (which, without Waitress, answers in place)."""
+"""A Flask test client on the app of a real daemon, one for a module. Its pump answers a test client in place."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api.examples import config
-from api.fake_service import FakeService
+from api.service import Service
 from flask.testing import FlaskClient
 
-from wattle.api.app import create_app
-from wattle.api.pump import Pump
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("service"))
+    yield service
+    service.down()
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> FakeService:
-    return FakeService(str(tmp_path))
+def service(shared: Service) -> Iterator[Service]:
+    """No workflow is there; numbers of runs and events are those of the module."""
+    yield shared
+    shared.forget()
 
 
 @pytest.fixture
-def client(service: FakeService) -> FlaskClient:
-    return create_app(service, service, config(), Pump()).test_client()
+def own(tmp_path: Path) -> Iterator[Service]:
+    """One that the test may damage."""
+    service = Service(tmp_path)
+    yield service
+    service.down()
+
+
+@pytest.fixture
+def client(service: Service) -> FlaskClient:
+    return service.app.test_client()

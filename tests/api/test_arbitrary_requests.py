@@ -4,13 +4,12 @@ import json
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from api.examples import EXAMPLE_WORKFLOW, as_bytes, config, workflow
-from api.fake_service import FakeService
+import pytest
+from api.examples import EXAMPLE_WORKFLOW, under, workflow
+from api.service import Service
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-
-from wattle.api.app import create_app
-from wattle.api.pump import Pump
 
 QUIET = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 PATHS = [
@@ -54,17 +53,43 @@ jsons: st.SearchStrategy[Any] = st.recursive(
 bodies = st.one_of(st.just(b""), st.binary(max_size=200), jsons.map(lambda value: json.dumps(value).encode()))
 
 
-SERVICE = FakeService("/tmp/wattle-none")
-CLIENT = create_app(SERVICE, SERVICE, config(), Pump()).test_client(use_cookies=False)
+class Server:
+    """All examples share one daemon, and its next one where a request has ended it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.example = under(service.directory, EXAMPLE_WORKFLOW)
+        self.example["workers"][0] |= {"command": "sleep 600", "args": []}
+        self.begun: Any = None
+
+    def client(self) -> FlaskClient:
+        return self.service.app.test_client(use_cookies=False)
+
+    def forget_all(self) -> None:
+        if self.service.is_ending():
+            self.service.join()
+            self.service.start()
+        self.service.forget()
+
+    def run_the_example(self) -> None:
+        """It is all there is and it is active; made anew only where the last request has changed that."""
+        name = self.example["name"]
+        if self.service.is_ending() or self.service.names() != [name] or self.facts() != self.begun:
+            self.forget_all()
+            self.service.create(self.example)
+            self.service.changing.start_workflow(name)
+            self.service.until("running", name, "data_fetcher")
+            self.begun = self.facts()
+
+    def facts(self) -> Any:
+        reading, name = self.service.reading, self.example["name"]
+        workers = [(worker.name, worker.status, worker.attempt) for worker in reading.workers(name)]
+        return reading.workflow(name).run_id, workers, reading.definition(name)
 
 
-def forget_all(*documents: Any) -> None:
-    """An app costs more than a request, so all examples share one."""
-    SERVICE.kept.clear()
-    SERVICE.history.clear()
-    SERVICE.keys.clear()
-    for document in documents:
-        SERVICE.create_workflow(as_bytes(document))
+@pytest.fixture(scope="module")
+def server(shared: Service) -> Server:
+    return Server(shared)
 
 
 def check(answer: Any) -> None:
@@ -80,36 +105,43 @@ def check(answer: Any) -> None:
 @given(method=st.sampled_from(METHODS), path=st.sampled_from(PATHS), name=encoded, other=encoded, query=queries,
        more=headers, body=bodies, as_json=st.booleans())  # fmt: skip
 def test_arbitrary_requests_never_answer_5xx(
-    method: str, path: str, name: str, other: str, query: str, more: dict[str, str], body: bytes, as_json: bool
+    server: Server,
+    method: str,
+    path: str,
+    name: str,
+    other: str,
+    query: str,
+    more: dict[str, str],
+    body: bytes,
+    as_json: bool,
 ) -> None:
-    forget_all(EXAMPLE_WORKFLOW)
-    SERVICE.start_workflow("example-workflow")
+    server.run_the_example()
     sent = {"Content-Type": "application/json"} | more if as_json else more
     suffix = "&follow=false" if "stream" in path else ""
-    check(CLIENT.open(f"{path.format(name, other)}?{query}{suffix}", method=method, headers=sent, data=body))
+    check(server.client().open(f"{path.format(name, other)}?{query}{suffix}", method=method, headers=sent, data=body))
 
 
 @QUIET
 @given(path=raw, query=raw)
-def test_arbitrary_paths_never_answer_5xx(path: str, query: str) -> None:
-    forget_all(EXAMPLE_WORKFLOW)
-    check(CLIENT.get(f"/api/{path}?{query}"))
+def test_arbitrary_paths_never_answer_5xx(server: Server, path: str, query: str) -> None:
+    server.run_the_example()
+    check(server.client().get(f"/api/{path}?{query}"))
 
 
 @QUIET
 @given(body=bodies)
-def test_malformed_definitions_answer_4xx_and_store_nothing(body: bytes) -> None:
+def test_malformed_definitions_answer_4xx_and_store_nothing(server: Server, body: bytes) -> None:
     """Issue 2: malformed bodies give no 5xx and store nothing."""
-    forget_all()
-    answer = CLIENT.post("/api/workflows", data=body, content_type="application/json")
+    server.forget_all()
+    answer = server.client().post("/api/workflows", data=body, content_type="application/json")
     check(answer)
     assert 400 <= answer.status_code < 500
-    assert not SERVICE.kept
+    assert not server.service.names()
 
 
 @QUIET
 @given(data=st.data())
-def test_definitions_with_one_part_replaced_never_answer_5xx(data: st.DataObject) -> None:
+def test_definitions_with_one_part_replaced_never_answer_5xx(server: Server, data: st.DataObject) -> None:
     document = json.loads(json.dumps(EXAMPLE_WORKFLOW))
     part: Any = document
     while True:
@@ -119,21 +151,21 @@ def test_definitions_with_one_part_replaced_never_answer_5xx(data: st.DataObject
             break
         part = part[key]
     part[key] = data.draw(jsons)
-    forget_all()
-    answer = CLIENT.post("/api/workflows", data=json.dumps(document).encode(), content_type="application/json")
+    server.forget_all()
+    answer = server.client().post("/api/workflows", data=json.dumps(document).encode(), content_type="application/json")
     check(answer)
-    assert bool(SERVICE.kept) is (answer.status_code == 201)
+    assert bool(server.service.names()) is (answer.status_code == 201)
 
 
 @QUIET
 @given(name=st.text(min_size=1, max_size=30))
-def test_what_can_be_created_can_be_read_at_its_location(name: str) -> None:
-    forget_all()
+def test_what_can_be_created_can_be_read_at_its_location(server: Server, name: str) -> None:
+    server.forget_all()
     body = json.dumps(workflow(name, "w")).encode()
-    answer = CLIENT.post("/api/workflows", data=body, content_type="application/json")
+    answer = server.client().post("/api/workflows", data=body, content_type="application/json")
     if answer.status_code == 201:
         event("created")
-        read = CLIENT.get(answer.headers["Location"])
+        read = server.client().get(answer.headers["Location"])
         assert read.status_code == 200
-        assert CLIENT.get("/api/workflows").json["data"] == [read.json["data"]]
-        assert CLIENT.delete(answer.headers["Location"]).status_code == 200
+        assert server.client().get("/api/workflows").json["data"] == [read.json["data"]]
+        assert server.client().delete(answer.headers["Location"]).status_code == 200

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from api.examples import EXAMPLE_WORKFLOW, as_bytes, config, workflow
-from api.fake_service import FakeService
+from api.service import Service
 from flask.testing import FlaskClient
 
 from wattle import errors
@@ -69,10 +69,10 @@ def test_an_error_has_neither_data_nor_a_message_of_its_own(client: FlaskClient)
     ],
 )
 def test_the_language_is_the_callers_then_the_servers(
-    service: FakeService, asked: str | None, preset: str, message: str
+    service: Service, asked: str | None, preset: str, message: str
 ) -> None:
     """A26."""
-    client = create_app(service, service, config(lang=preset), Pump()).test_client()
+    client = create_app(service.reading, service.changing, config(lang=preset), Pump()).test_client()
     headers = {"Accept-Language": asked} if asked is not None else {}
     assert client.get("/api/workflows", headers=headers).json["message"] == message
 
@@ -115,14 +115,15 @@ def test_details_tell_all_problems_with_their_places(client: FlaskClient) -> Non
 
 
 @pytest.mark.parametrize("kind, status", STATUSES.items())
-def test_every_kind_of_error_has_one_status(service: FakeService, kind: type[errors.WattleError], status: int) -> None:
+def test_every_kind_of_error_has_one_status(service: Service, kind: type[errors.WattleError], status: int) -> None:
     """W-06, W-07."""
 
     def fail() -> None:
         raise kind("SOME_CODE", "some words")
 
-    service.workflows = fail  # type: ignore[method-assign, assignment]
-    answer = create_app(service, service, config(), Pump()).test_client().get("/api/workflows")
+    app = create_app(service.reading, service.changing, config(), Pump())
+    app.add_url_rule("/api/fails", view_func=fail)
+    answer = app.test_client().get("/api/fails")
     assert answer.status_code == status
     assert answer.json["error"] == {"code": "SOME_CODE", "message": "some words"}
     assert ("Retry-After" in answer.headers) is (status in (503, 507))
@@ -151,18 +152,18 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(client: FlaskClient) -> 
 
 
 def test_a_bug_is_500_in_the_envelope_and_its_traceback_only_in_the_log(
-    service: FakeService, caplog: pytest.LogCaptureFixture
+    service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     """W-07."""
 
     def fail() -> None:
         raise RuntimeError("secret of the house")
 
-    service.workflows = fail  # type: ignore[method-assign, assignment]
-    app = create_app(service, service, config(), Pump())
+    app = create_app(service.reading, service.changing, config(), Pump())
+    app.add_url_rule("/api/fails", view_func=fail)
     app.testing = True
     with caplog.at_level(logging.ERROR):
-        answer = app.test_client().get("/api/workflows")
+        answer = app.test_client().get("/api/fails")
     assert answer.status_code == 500
     assert answer.json["error"]["code"] == "INTERNAL_ERROR"
     assert "secret" not in answer.text
@@ -170,10 +171,10 @@ def test_a_bug_is_500_in_the_envelope_and_its_traceback_only_in_the_log(
 
 
 def test_the_debugger_stays_off_whatever_the_environment_says(
-    service: FakeService, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLASK_DEBUG", "1")
-    assert create_app(service, service, config(), Pump()).debug is False
+    assert create_app(service.reading, service.changing, config(), Pump()).debug is False
 
 
 def test_a_name_that_is_no_unicode_does_not_break_the_answer() -> None:

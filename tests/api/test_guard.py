@@ -2,7 +2,7 @@
 
 import pytest
 from api.examples import HELLO_WORLD, as_bytes, config
-from api.fake_service import FakeService
+from api.service import Service
 from flask.testing import FlaskClient
 
 from wattle.api import guard
@@ -110,10 +110,10 @@ def test_an_empty_origin_is_an_origin(client: FlaskClient) -> None:
     assert client.get("/api/workflows", headers={"Origin": ""}).status_code == 403
 
 
-def test_a_refused_create_stores_nothing(client: FlaskClient, service: FakeService) -> None:
+def test_a_refused_create_stores_nothing(client: FlaskClient, service: Service) -> None:
     headers = {"Origin": "null", "Content-Type": "application/json"}
     assert client.post("/api/workflows", data=as_bytes(HELLO_WORLD), headers=headers).status_code == 403
-    assert not service.kept
+    assert not service.names()
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_a_preflight_from_loopback_is_granted(client: FlaskClient) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
 
 
-def test_configured_hosts_and_origins_are_admitted(service: FakeService) -> None:
+def test_configured_hosts_and_origins_are_admitted(service: Service) -> None:
     told = config(allow_hosts=("Build.Example:9240",), allow_origins=("https://UI.example/",))
-    client = create_app(service, service, told, Pump()).test_client()
+    client = create_app(service.reading, service.changing, told, Pump()).test_client()
     headers = {"Host": "build.example", "Origin": "https://ui.example"}
     assert client.get("/api/workflows", headers=headers).status_code == 200
 
@@ -196,11 +196,11 @@ TYPES = [
 
 @pytest.mark.parametrize("content_type, body, status", TYPES)
 def test_a_body_must_be_json_and_a_create_needs_one(
-    client: FlaskClient, service: FakeService, content_type: str | None, body: bytes, status: int
+    client: FlaskClient, service: Service, content_type: str | None, body: bytes, status: int
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     assert client.post("/api/workflows", data=body, headers=headers).status_code == status
-    assert bool(service.kept) is (status == 201)
+    assert bool(service.names()) is (status == 201)
 
 
 def test_a_form_cannot_start_or_stop_anything(client: FlaskClient) -> None:

@@ -1,36 +1,53 @@
 """What a worker has printed, over HTTP."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api.examples import EXAMPLE_WORKFLOW, as_bytes
-from api.fake_service import DAY, SECOND, FakeService
+from api.examples import client_of
 from flask.testing import FlaskClient
 
+from tests.supervisor.world import World
+from wattle.logs.files import attempt_files, index_file
 from wattle.logs.index import IndexWriter
-from wattle.service.views import LogState
 
+DAY = 1_725_012_000_000_000  # 2024-08-30T10:00:00.000Z
+SECOND = 1_000_000
 LOGS = "/api/workers/example-workflow/data_fetcher/logs"
 STDOUT = b"one\ntwo\nthree\n"
 
 
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """The store of a supervisor whose clock is set."""
+    world = World(tmp_path, "")
+    world.now = DAY
+    world.create("example-workflow", "data_fetcher")
+    yield world
+    world.kill()
+
+
+@pytest.fixture
+def client(world: World) -> FlaskClient:
+    return client_of(world)
+
+
 @pytest.fixture(autouse=True)
-def logged(service: FakeService, tmp_path: Path) -> Path:
+def logged(world: World, tmp_path: Path) -> Path:
     """An attempt of nine seconds: `one` and `careful` at its start, `two` and `three` later."""
-    service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
-    (tmp_path / "1.out").write_bytes(STDOUT)
-    (tmp_path / "1.err").write_bytes(b"careful\n")
-    index = IndexWriter(str(tmp_path / "times/1.idx"))
+    run = world.run("example-workflow")
+    world.play("start data_fetcher")
+    files = attempt_files(str(tmp_path), run, 0, 1)
+    Path(files.stdout).write_bytes(STDOUT)
+    Path(files.stderr).write_bytes(b"careful\n")
+    index = IndexWriter(index_file(files))
     index.add(DAY + 1000, 4, 0)
     index.add(DAY + 2000, 8, 8, 2, 1)
     index.add(DAY + 5 * SECOND, 14, 8)
-    state = LogState(
-        "uid-1", 1, str(tmp_path / "1.out"), str(tmp_path / "1.err"), False, True, "completed", 0, DAY, DAY + 9 * SECOND
-    )
-    service.logs["example-workflow", "data_fetcher"] = state
-    return tmp_path
+    world.play("wait 9; exit data_fetcher 0; commit")
+    return Path(files.stdout).parent
 
 
 def said(client: FlaskClient, query: str) -> list[str]:
@@ -106,7 +123,7 @@ def test_the_tail_with_times(client: FlaskClient) -> None:
 
 
 def test_a_tail_that_is_bounded_says_so(client: FlaskClient, logged: Path) -> None:
-    (logged / "1.out").write_bytes(b"x" * 99 + b"\n" * 1 + (b"y" * 99 + b"\n") * 20_000)
+    (logged / "0.1.out").write_bytes(b"x" * 99 + b"\n" * 1 + (b"y" * 99 + b"\n") * 20_000)
     answer = client.get(f"{LOGS}?tail=15000&stream=stdout").json
     assert answer["complete"] is False and len(answer["data"]) < 15_000
     assert "complete" not in client.get(f"{LOGS}?tail=10").json
@@ -125,7 +142,7 @@ def test_a_tail_within_one_huge_line_is_marked_and_says_that_it_is_not_all(clien
 
 
 def test_paths_of_one_stream_and_of_one_attempt(client: FlaskClient, logged: Path) -> None:
-    assert client.get(f"{LOGS}?attempt=1&stream=stderr").json["data"] == [f"stderr: {logged}/1.err"]
+    assert client.get(f"{LOGS}?attempt=1&stream=stderr").json["data"] == [f"stderr: {logged}/0.1.err"]
     assert client.get(f"{LOGS}?stream=stdout").json["data"][0].endswith("/data_fetcher/stdout.log")
 
 
@@ -151,8 +168,8 @@ def test_an_attempt_that_is_not_there_is_not_found(client: FlaskClient, query: s
 
 
 def test_a_log_that_somebody_deleted_or_cut_is_said(client: FlaskClient, logged: Path) -> None:
-    os.unlink(logged / "1.err")
-    (logged / "1.out").write_bytes(b"new\n")
+    os.unlink(logged / "0.1.err")
+    (logged / "0.1.out").write_bytes(b"new\n")
     found: list[dict[str, Any]] = client.get(f"{LOGS}?from=9:8").json["data"]
     assert found[0] == {"type": "truncated", "stream": "stdout", "size_bytes": 4}
     assert found[1]["type"] == "gap" and found[1]["stream"] == "stderr" and "not there" in found[1]["reason"]
@@ -162,7 +179,7 @@ def test_a_log_that_somebody_deleted_or_cut_is_said(client: FlaskClient, logged:
 
 def test_a_download_is_the_bytes(client: FlaskClient, logged: Path) -> None:
     data = bytes(range(256)) * 1000
-    (logged / "1.out").write_bytes(data)
+    (logged / "0.1.out").write_bytes(data)
     answer = client.get(f"{LOGS}/download")
     assert answer.data == data
     assert answer.headers["Content-Length"] == str(len(data))
@@ -206,7 +223,7 @@ def test_a_range_of_what_has_changed_is_the_whole(client: FlaskClient) -> None:
 
 
 def test_what_was_dropped_is_left_out_of_a_download(client: FlaskClient, logged: Path) -> None:
-    with open(logged / "1.out", "wb") as file:
+    with open(logged / "0.1.out", "wb") as file:
         file.truncate(1 << 20)
         file.seek(1 << 20)
         file.write(b"kept\n")
@@ -216,10 +233,10 @@ def test_what_was_dropped_is_left_out_of_a_download(client: FlaskClient, logged:
 
 @pytest.mark.parametrize("make", ["nothing", "directory", "symlink"])
 def test_what_is_no_log_is_not_found(client: FlaskClient, logged: Path, make: str) -> None:
-    (logged / "1.out").unlink()
+    (logged / "0.1.out").unlink()
     if make == "directory":
-        (logged / "1.out").mkdir()
+        (logged / "0.1.out").mkdir()
     elif make == "symlink":
-        (logged / "1.out").symlink_to("/etc/passwd")
+        (logged / "0.1.out").symlink_to("/etc/passwd")
     answer = client.get(f"{LOGS}/download")
     assert (answer.status_code, answer.json["error"]["code"]) == (404, "LOG_NOT_FOUND")

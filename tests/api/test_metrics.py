@@ -1,17 +1,20 @@
 """What workers use (W-23), its history, and `/metrics`."""
 
-import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from api.examples import EXAMPLE_WORKFLOW, as_bytes
-from api.fake_service import DAY, SECOND, FakeService
+from api.examples import client_of
+from api.service import Service
 from flask.testing import FlaskClient
 
-from wattle.keeper import proc
-from wattle.store.rows import AttemptRow
+from tests.supervisor.world import World
+from tests.whole.server import eventually
 
+DAY = 1_725_012_000_000_000  # 2024-08-30T10:00:00.000Z
+SECOND = 1_000_000
 WORKER = "/api/workers/example-workflow/data_fetcher"
-NAME = ("example-workflow", "data_fetcher")
 SERIES = [[DAY + number * SECOND, 1.5 * number, 1000 * number, 1, 2, 30, 40] for number in (1, 2, 3)]
 METRICS = (
     '{"user_us":2000000,"system_us":0,"max_rss_bytes":5,"tree":{"cpu_us":2500000,"others_us":0,"read_bytes":30,'
@@ -20,25 +23,32 @@ METRICS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def example(service: FakeService) -> None:
-    service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """The store of a supervisor whose clock is set."""
+    world = World(tmp_path, "")
+    world.now = DAY
+    world.create("example-workflow", "data_fetcher", each={"data_fetcher": {"retry": {"limit": 1, "delay_seconds": 1}}})
+    yield world
+    world.kill()
 
 
 @pytest.fixture
-def ended(service: FakeService) -> AttemptRow:
-    service.set_worker(
-        *NAME, status="completed", phase="ended", started_at=DAY, completed_at=DAY + 323 * SECOND, attempt=2
-    )
-    row = AttemptRow("uid-2", 7, 0, "data_fetcher", 2, "completed", pid=77, started_at=DAY, metrics=METRICS)
-    row = service.attempts[*NAME, 2] = row._replace(ended_at=DAY + 323 * SECOND)
-    service.attempts[*NAME, 1] = row._replace(number=1, status="failed", ended_at=DAY + SECOND, metrics=None)
-    return row
+def client(world: World) -> FlaskClient:
+    return client_of(world)
 
 
-def test_a_worker_that_has_ended_uses_nothing_and_keeps_its_last_runtime(
-    client: FlaskClient, service: FakeService, ended: AttemptRow
-) -> None:
+@pytest.fixture
+def ended(world: World) -> None:
+    """An attempt that failed after a second, and one of 323 seconds of which METRICS were kept."""
+    world.run("example-workflow")
+    world.play("start data_fetcher; wait 1; exit data_fetcher 1; wait 2; start data_fetcher; wait 323")
+    world.play("exit data_fetcher 0; commit")
+    with world._writer.connection() as connection:
+        connection.execute("UPDATE attempt SET metrics = ? WHERE number = 2", [METRICS])
+
+
+def test_a_worker_that_has_ended_uses_nothing_and_keeps_its_last_runtime(client: FlaskClient, ended: None) -> None:
     """W-23, A23."""
     data = client.get(f"{WORKER}/metrics").json["data"]
     assert list(data) == ["metrics"]
@@ -52,7 +62,7 @@ def test_a_worker_that_has_ended_uses_nothing_and_keeps_its_last_runtime(
     assert (metrics["pid"], metrics["num_processes"]) == (None, 0)
 
 
-def test_peaks_and_totals_are_shown_afterwards(client: FlaskClient, ended: AttemptRow) -> None:
+def test_peaks_and_totals_are_shown_afterwards(client: FlaskClient, ended: None) -> None:
     metrics = client.get(f"{WORKER}/metrics").json["data"]["metrics"]
     told = {
         "attempt": 2, "cpu_seconds": 2.5, "read_bytes": 30, "written_bytes": 40, "peak_memory_bytes": 3000,
@@ -61,7 +71,7 @@ def test_peaks_and_totals_are_shown_afterwards(client: FlaskClient, ended: Attem
     assert {key: metrics[key] for key in told} == told
 
 
-def test_an_earlier_attempt_can_be_asked_for(client: FlaskClient, ended: AttemptRow) -> None:
+def test_an_earlier_attempt_can_be_asked_for(client: FlaskClient, ended: None) -> None:
     metrics = client.get(f"{WORKER}/metrics?attempt=1").json["data"]["metrics"]
     assert (metrics["attempt"], metrics["status"], metrics["runtime"]) == (1, "failed", "00:00:01")
     assert metrics["cpu_seconds"] is metrics["peak_memory_bytes"] is None
@@ -79,16 +89,24 @@ def test_metrics_of_a_worker_that_never_started(client: FlaskClient) -> None:
     assert history == {"attempt": None, "run_id": None, "live": False, "points": []}
 
 
-def test_metrics_of_a_running_worker_are_measured(client: FlaskClient, service: FakeService) -> None:
+def test_metrics_of_a_running_worker_are_measured(service: Service) -> None:
     """W-23."""
-    service.set_worker(*NAME, status="running", phase="running", started_at=DAY, attempt=1)
-    ticks = proc.start_ticks(os.getpid())
-    service.attempts[*NAME, 1] = AttemptRow("uid", 1, 0, "w", 1, "running", pid=os.getpid(), start_ticks=ticks)
-    metrics = client.get(f"{WORKER}/metrics?pss=true").json["data"]["metrics"]
+    code = "import time; opened = open('/dev/null'); sum(range(3_000_000)); time.sleep(600)"
+    worker = {"name": "data_fetcher", "command": "python", "args": ["-c", code]}
+    service.create({"name": "example-workflow", "workers": [worker]})
+    service.changing.start_workflow("example-workflow")
+    pid = service.until("running", "example-workflow", "data_fetcher").pid
+    client = service.app.test_client()
+
+    def measured() -> Any:
+        metrics = client.get(f"{WORKER}/metrics?pss=true").json["data"]["metrics"]
+        return metrics if metrics["cpu_seconds"] and metrics["num_descriptors"] > 3 else None
+
+    metrics = eventually(measured)
     assert metrics["memory_bytes"] > 0
     assert int(metrics["memory_usage"].removesuffix("MB")) > 0
     assert metrics["num_processes"] >= 1
-    assert metrics["pid"] == os.getpid()
+    assert metrics["pid"] == pid
     assert metrics["status"] == "running"
     assert metrics["cpu_seconds"] > 0 and metrics["num_descriptors"] > 3
     assert 0 < metrics["pss_bytes"] < 2 * metrics["memory_bytes"]
@@ -106,9 +124,9 @@ def test_metrics_of_a_running_worker_are_measured(client: FlaskClient, service: 
         ("?since=2030-01-01", 0),
     ],
 )
-def test_the_history_is_told_since_an_instant(client: FlaskClient, ended: AttemptRow, since: str, left: int) -> None:
+def test_the_history_is_told_since_an_instant(client: FlaskClient, ended: None, since: str, left: int) -> None:
     history = client.get(f"{WORKER}/metrics/history{since}").json["data"]["history"]
-    assert (history["attempt"], history["run_id"], history["live"]) == (2, 7, False)
+    assert (history["attempt"], history["run_id"], history["live"]) == (2, 1, False)
     assert len(history["points"]) == left
     if left == 3:
         assert history["points"][0] == {
@@ -120,7 +138,7 @@ def test_the_history_is_told_since_an_instant(client: FlaskClient, ended: Attemp
 @pytest.mark.parametrize(
     "query", ["since=yesterday", "since=-1", "since=", "since=1e9", "since=99999-01-01", "attempt=0", "attempt=x"]
 )
-def test_what_is_no_instant_and_no_number_is_refused(client: FlaskClient, ended: AttemptRow, query: str) -> None:
+def test_what_is_no_instant_and_no_number_is_refused(client: FlaskClient, ended: None, query: str) -> None:
     answer = client.get(f"{WORKER}/metrics/history?{query}")
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "INVALID_PARAMETER")
 

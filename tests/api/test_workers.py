@@ -5,29 +5,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api.examples import EXAMPLE_WORKFLOW, HELLO_WORLD, as_bytes
-from api.fake_service import FakeService
+from api.examples import EXAMPLE_WORKFLOW, HELLO_WORLD, under
+from api.service import Service
 from flask.testing import FlaskClient
 
-from wattle.service.views import LogState
+from tests.whole.server import eventually
 
 WORKER = "/api/workers/example-workflow/data_fetcher"
+LASTS = "trap '' HUP; touch up; exec sleep 600\n"
+PRINTS = "printf 'one\\nÜber, 数据\\n'; echo careful >&2\n"
+WRITES = 'touch "$WATTLE_OUTPUT_RAW_DATA" "$WATTLE_OUTPUT_METADATA"\n'
 
 
 @pytest.fixture(autouse=True)
-def example(service: FakeService) -> None:
-    service.create_workflow(as_bytes(EXAMPLE_WORKFLOW))
-    service.create_workflow(as_bytes(HELLO_WORLD))
+def example(service: Service, tmp_path: Path) -> Path:
+    """Both; gives the script that data_fetcher runs, which lasts until it is stopped."""
+    document = under(tmp_path, EXAMPLE_WORKFLOW)
+    document["workers"][0]["command"] = "sh fetch_data.sh"
+    service.create(document)
+    service.create(under(tmp_path, HELLO_WORLD))
+    script = tmp_path / "example-workflow" / "fetch_data.sh"
+    script.parent.mkdir()
+    script.write_text(LASTS)
+    return script
+
+
+def start(client: FlaskClient, service: Service) -> int:
+    """The id of its run, once data_fetcher does what it does."""
+    run = client.post(f"{WORKER}/start").json["run_id"]
+    directory = Path(service.until("running", "example-workflow", "data_fetcher").working_dir)
+    eventually((directory / "up").exists)
+    (directory / "up").unlink()
+    return int(run)
 
 
 @pytest.fixture
-def logged(service: FakeService, tmp_path: Path) -> Path:
+def logged(client: FlaskClient, service: Service, example: Path) -> Path:
     """An attempt that has ended, having printed a line to each stream."""
-    (tmp_path / "out").write_bytes("one\nÜber, 数据\n".encode())
-    (tmp_path / "err").write_bytes(b"careful\n")
-    paths = str(tmp_path / "out"), str(tmp_path / "err")
-    service.logs["example-workflow", "data_fetcher"] = LogState("uid-1", 1, *paths, False, True, "completed", 0)
-    return tmp_path
+    example.write_text(PRINTS + WRITES)
+    client.post(f"{WORKER}/start")
+    service.until("completed", "example-workflow", "data_fetcher")
+    return example
 
 
 def test_summaries_have_the_documented_keys_in_order(client: FlaskClient) -> None:
@@ -35,7 +53,7 @@ def test_summaries_have_the_documented_keys_in_order(client: FlaskClient) -> Non
     first = client.get("/api/workers/example-workflow").json["data"][0]
     documented = ["name", "workflow_name", "status", "command", "created_at", "started_at", "completed_at"]
     assert list(first) == [*documented, "phase", "reason"]
-    assert first["command"] == "python fetch_data.py"
+    assert first["command"] == "sh fetch_data.sh"
 
 
 def test_the_detail_has_a_real_array_and_a_real_object(client: FlaskClient) -> None:
@@ -82,18 +100,18 @@ def test_verbs_answer_with_the_documented_texts(client: FlaskClient, method: str
     assert list(answer.json)[:4] == ["success", "data", "message", "timestamp"]
 
 
-def test_a_stop_says_that_nothing_is_left(client: FlaskClient) -> None:
+def test_a_stop_says_that_nothing_is_left(client: FlaskClient, service: Service) -> None:
     """W-19, A16."""
-    client.post(f"{WORKER}/start")
+    (attempt,) = client.get(f"/api/runs/{start(client, service)}").json["data"]["attempts"]
     stop = client.post(f"{WORKER}/stop").json["stop"]
-    assert (stop["signalled"], stop["escalated"], stop["survivors"]) == (["uid-data_fetcher"], False, 0)
+    assert (stop["signalled"], stop["escalated"], stop["survivors"]) == ([attempt["uuid"]], False, 0)
     assert stop["unattributed"] == 0
     assert client.post(f"{WORKER}/stop").json["stop"]["signalled"] == []
 
 
-def test_a_running_worker_refuses_a_start_and_a_delete(client: FlaskClient) -> None:
+def test_a_running_worker_refuses_a_start_and_a_delete(client: FlaskClient, service: Service) -> None:
     """A18."""
-    client.post(f"{WORKER}/start")
+    start(client, service)
     assert client.post(f"{WORKER}/start").json["error"]["code"] == "WORKER_ALREADY_RUNNING"
     refused = client.delete(WORKER)
     assert (refused.status_code, refused.json["error"]["code"]) == (409, "WORKER_RUNNING")
@@ -108,16 +126,19 @@ def test_verbs_take_no_fields(client: FlaskClient) -> None:
         assert client.post(url, data=b"{}", content_type="application/json").status_code == 200
 
 
-def test_a_signal_says_whom_it_reached(client: FlaskClient) -> None:
-    client.post(f"{WORKER}/start")
+def test_a_signal_says_whom_it_reached(client: FlaskClient, service: Service) -> None:
+    run = start(client, service)
+    pid = service.reading.worker("example-workflow", "data_fetcher").pid
     answer = client.post(f"{WORKER}/signal", json={"signal": "hup", "scope": "leader"})
     assert answer.json["data"] == "Worker 'example-workflow/data_fetcher' was sent SIGHUP"
     assert answer.json["signal"] == {
-        "signal": "SIGHUP", "number": 1, "scope": "leader", "run_id": 1, "attempt": 1, "processes": 2,
-        "pids": [4711, 4712], "refused": [],
+        "signal": "SIGHUP", "number": 1, "scope": "leader", "run_id": run, "attempt": 1, "processes": 1,
+        "pids": [pid], "refused": [],
     }  # fmt: skip
     for same in ("SIGKILL", "kill", 9, "9"):
         assert client.post(f"{WORKER}/signal", json={"signal": same}).json["signal"]["signal"] == "SIGKILL"
+        service.until("failed", "example-workflow", "data_fetcher")
+        start(client, service)
 
 
 def test_a_signal_to_what_does_not_run_is_a_conflict(client: FlaskClient) -> None:
@@ -140,9 +161,9 @@ def test_a_signal_to_what_does_not_run_is_a_conflict(client: FlaskClient) -> Non
     ],
 )
 def test_what_is_no_signal_is_400_and_names_those_that_are(
-    client: FlaskClient, body: dict, code: str, pointer: str, words: str
+    client: FlaskClient, service: Service, body: dict, code: str, pointer: str, words: str
 ) -> None:
-    client.post(f"{WORKER}/start")
+    start(client, service)
     answer = client.post(f"{WORKER}/signal", json=body)
     error = answer.json["error"]
     assert (answer.status_code, error["code"], error["details"][0]["pointer"]) == (400, code, pointer)
@@ -166,11 +187,10 @@ def test_verbs_on_an_unknown_worker_are_404(client: FlaskClient, verb: str) -> N
     assert (answer.status_code, answer.json["error"]["code"]) == (404, "WORKER_NOT_FOUND")
 
 
-def test_why_is_a_sentence_with_its_machine_form(client: FlaskClient, service: FakeService) -> None:
-    service.set_worker(
-        "example-workflow", "data_fetcher", status="failed", phase="ended", reason="exit code 7",
-        reason_code="exit_code", exit_code=7,
-    )  # fmt: skip
+def test_why_is_a_sentence_with_its_machine_form(client: FlaskClient, service: Service, example: Path) -> None:
+    example.write_text("exit 7")
+    client.post(f"{WORKER}/start")
+    service.until("failed", "example-workflow", "data_fetcher")
     why = client.get(f"{WORKER}/why").json["data"]
     assert list(why)[:4] == ["status", "phase", "reason", "reason_code"]
     assert (why["reason"], why["reason_code"], why["exit_code"]) == ("exit code 7", "exit_code", 7)
@@ -178,11 +198,11 @@ def test_why_is_a_sentence_with_its_machine_form(client: FlaskClient, service: F
     assert entity["error_message"] == "exit code 7"
 
 
-def test_logs_are_two_paths(client: FlaskClient) -> None:
+def test_logs_are_two_paths(client: FlaskClient, tmp_path: Path) -> None:
     """W-21, W-53."""
     assert client.get("/api/workers/hello-world/greet/logs").json["data"] == [
-        "stdout: /tmp/hello-world/greet/stdout.log",
-        "stderr: /tmp/hello-world/greet/stderr.log",
+        f"stdout: {tmp_path}/hello-world/greet/stdout.log",
+        f"stderr: {tmp_path}/hello-world/greet/stderr.log",
     ]
 
 
@@ -237,9 +257,9 @@ def test_a_stream_goes_on_after_an_id_and_at_its_end_is_204(client: FlaskClient,
     assert (ended.status_code, ended.data) == (204, b"")
 
 
-def test_a_stream_can_be_asked_for_what_is_there_only(client: FlaskClient, service: FakeService, logged: Path) -> None:
-    paths = str(logged / "out"), str(logged / "err")
-    service.logs["example-workflow", "data_fetcher"] = LogState("uid-1", 1, *paths, True, False, "running", None)
+def test_a_stream_can_be_asked_for_what_is_there_only(client: FlaskClient, service: Service, example: Path) -> None:
+    example.write_text(PRINTS + LASTS)
+    start(client, service)
     answer = client.get(f"{WORKER}/logs/stream?follow=false&tail=1")
     assert [event["content"] for event in events_of(answer.data)] == ["Über, 数据", "careful"]
 
