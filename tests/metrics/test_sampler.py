@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,26 @@ from wattle.store.rows import AttemptRow
 __all__ = ["trees"]
 
 
+Samplers = Callable[..., Sampler]
+
+
 @pytest.fixture
-def sampler() -> Iterator[Sampler]:
-    sampler = Sampler()
-    sampler.start()
-    yield sampler
-    sampler.close()
+def samplers() -> Iterator[Samplers]:
+    """Makes one that is started, and closed at the end."""
+    with ExitStack() as ends:
+
+        def make(**options: Any) -> Sampler:
+            sampler = Sampler(**options)
+            sampler.start()
+            ends.callback(sampler.close)
+            return sampler
+
+        yield make
+
+
+@pytest.fixture
+def sampler(samplers: Samplers) -> Sampler:
+    return samplers()
 
 
 def wake_ups() -> int:
@@ -72,11 +87,10 @@ def test_the_first_second_is_sampled_densely(sampler: Sampler, trees: Trees) -> 
     assert ages[3] - ages[2] > 0.1 - 0.06
 
 
-def test_what_ends_at_once_is_never_looked_at(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ends_at_once_is_never_looked_at(samplers: Samplers) -> None:
     """A storm of short workers costs the loop microseconds and the thread ten wake-ups a second."""
-    sweeps: list[int] = []
-    sweep = sampler.sweep
-    monkeypatch.setattr(sampler, "sweep", lambda now: sweeps.append(1) or sweep(now))
+    sweeps: list[float] = []
+    sampler = samplers(on_sweep=sweeps.append)
     before, began = wake_ups(), time.monotonic()
     for number in range(5000):
         attempt = AttemptRow(f"u{number}", 1, number, "w", 1, "running", pid=os.getpid())
@@ -88,32 +102,28 @@ def test_what_ends_at_once_is_never_looked_at(sampler: Sampler, monkeypatch: pyt
     assert len(sweeps) <= 2 + 12 * took
 
 
-def test_usage_is_told_every_so_often(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usage_is_told_every_so_often(samplers: Samplers, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEEP_SECONDS", 0.1)
     told: list[Any] = []
-    sampler = Sampler(on_keep=told.append)
-    sampler.start()
-    try:
-        sampler.watch("wf", trees(SLEEP))
-        eventually(lambda: told)
-        assert told[0].keys() == {(1, 0, 1)}
-        assert told[0][1, 0, 1]["peak_num_processes"] == 1
-    finally:
-        sampler.close()
+    samplers(on_keep=told.append).watch("wf", trees(SLEEP))
+    eventually(lambda: told)
+    assert told[0].keys() == {(1, 0, 1)}
+    assert told[0][1, 0, 1]["peak_num_processes"] == 1
 
 
-def test_the_thread_survives_a_defect(sampler: Sampler, trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, failures = sampler.sweep, []
+def test_the_thread_survives_a_defect(samplers: Samplers, trees: Trees, caplog: pytest.LogCaptureFixture) -> None:
+    """Of whoever is told of its sweeps, the first time."""
+    sweeps: list[float] = []
 
-    def fails_once(now: float | None = None) -> int:
-        if not failures:
-            failures.append(1)
+    def swept(seconds: float) -> None:
+        sweeps.append(seconds)
+        if len(sweeps) == 1:
             raise RuntimeError("a defect")
-        return sweep(now)
 
-    monkeypatch.setattr(sampler, "sweep", fails_once)
+    sampler = samplers(on_sweep=swept)
     sampler.watch("wf", trees(SLEEP))
-    eventually(lambda: failures and sampler.live() and sampler.live()[0].samples)
+    eventually(lambda: len(sweeps) > 2 and sampler.live()[0].samples > 1)
+    assert "a defect" in caplog.text
 
 
 def test_a_run_that_has_ended_leaves_nothing_watched(sampler: Sampler, trees: Trees) -> None:
