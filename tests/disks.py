@@ -13,7 +13,8 @@ MIB = 1024 * 1024
 
 @contextmanager
 def small_disk(place: Path, kind: str = "tmpfs", size_bytes: int = 8 * MIB, options: str = "") -> Iterator[Path]:
-    """A directory that is a file system of its own (`tmpfs` or `ext4`), unmounted afterwards."""
+    """A directory that is a file system of its own (`tmpfs`, `ext4`, or `ramfs`, which has neither bound nor extended
+    attributes), unmounted afterwards."""
     mounted = place / "disk"
     mounted.mkdir(parents=True)
     if kind == "ext4":
@@ -23,7 +24,7 @@ def small_disk(place: Path, kind: str = "tmpfs", size_bytes: int = 8 * MIB, opti
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
         command = ["mount", "-o", f"loop{options}", str(image), str(mounted)]
     else:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}{options}", "tmpfs", str(mounted)]
+        command = ["mount", "-t", kind, "-o", f"size={size_bytes}{options}", kind, str(mounted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         says = f"a {kind} cannot be mounted here ({done.stderr.strip()}): disks that are full need root to be tested"

@@ -1,5 +1,6 @@
 """Logs of living attempts, watched: the order of lines, their times, and caps (L5, L6, L9, F41, F44)."""
 
+import errno
 import os
 import threading
 import time
@@ -10,11 +11,11 @@ from pathlib import Path
 import pytest
 from logs.writers import writing
 
+from tests.whole.denied import without
 from wattle.logs import holes, watch
 from wattle.logs.excerpt import Ask, read_excerpt
 from wattle.logs.files import LogFiles, attempt_files, index_file
 from wattle.logs.index import read_timeline
-from wattle.logs.inotify import Inotify
 from wattle.logs.watch import LogWatch
 from wattle.service.views import LogState
 
@@ -243,18 +244,9 @@ def test_a_daemon_goes_on_where_the_last_one_dropped(files: LogFiles, watches: W
 
 
 def test_where_no_hole_can_be_made_logs_grow_and_it_is_said(
-    files: LogFiles, watches: Watches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    files: LogFiles, watches: Watches, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Refusing:
-        def fallocate64(self, *_: object) -> int:
-            import ctypes
-            import errno
-
-            ctypes.set_errno(errno.EOPNOTSUPP)
-            return -1
-
-    monkeypatch.setattr(holes, "_libc", Refusing)
-    made = watches({0: 64 * 1024})
+    made = without("fallocate", lambda: watches({0: 64 * 1024}), errno.EOPNOTSUPP)
     with writing(files, "time.sleep(0.3)\n" + FLOOD % 50):
         adopted(made, files)
         eventually(lambda: "no log is bounded" in caplog.text)
@@ -262,14 +254,10 @@ def test_where_no_hole_can_be_made_logs_grow_and_it_is_said(
     assert read_excerpt(state(files), Ask()).missing == ()
 
 
-def test_without_inotify_logs_are_looked_at(files: LogFiles, watches: Watches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_inotify_logs_are_looked_at(files: LogFiles, watches: Watches) -> None:
     """O12."""
-
-    def refuse(self: Inotify) -> None:
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(Inotify, "__init__", refuse)
-    made = watches()
+    made = without("inotify_init1", watches, errno.ENOSYS)
+    assert made._inotify is None
     with writing(
         files,
         "time.sleep(0.3)\nfor n in range(5):\n    write(n % 2, b'%d\\n' % n)\n    time.sleep(0.4)\ntime.sleep(60)",

@@ -1,10 +1,13 @@
 """Histories of a run, driven through whole turns with a keeper that the test plays."""
 
+import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk
 from tests.supervisor.world import World
 from wattle.supervisor import files
 
@@ -366,28 +369,28 @@ def test_a_stop_in_the_same_turn_as_the_order_does_not_overtake_it(tmp_path: Pat
 
 
 @pytest.fixture(params=["with attributes", "without attributes"])
-def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One that has extended attributes, and one that has not (many network file systems)."""
-    if request.param == "without attributes":
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """On a file system that has extended attributes, and on one that has not (many network file systems)."""
+    if request.param == "with attributes":
+        (tmp_path / "work" / "disk").mkdir(parents=True)
+        yield tmp_path / "work" / "disk"
+        return
+    with small_disk(tmp_path / "work", "ramfs") as disk:
+        with pytest.raises(OSError, match="not supported"):
+            os.setxattr(disk, "user.x", b"")
+        yield disk
 
-        def refuse(*_: object, **__: object) -> None:
-            raise OSError(95, "Operation not supported")
 
-        monkeypatch.setattr("os.setxattr", refuse)
-        monkeypatch.setattr("os.getxattr", refuse)
-    return str(request.param)
-
-
-def test_standard_output_is_captured_once_while_another_output_is_late(tmp_path: Path, file_system: str) -> None:
+def test_standard_output_is_captured_once_while_another_output_is_late(tmp_path: Path, place: Path) -> None:
     each = {"a": {"outputs": {"x": "x.txt", "y": "y.txt"}, "stdout": "x"}}
-    world = World(tmp_path, "a", each=each).play("run; start a")
+    world = World(tmp_path, "a", each=each, working_dir=str(place)).play("run; start a")
     Path(next(iter(world.keeper.live.values()))["stdout"]).write_text("printed\n")
     world.play("exit a 0; wait 0.5")
-    (tmp_path / "work/wf/y.txt").write_text("late")
+    (place / "y.txt").write_text("late")
     world.play("wait 0.3")
     assert world.status() == "completed"
-    assert world.reading.worker("wf", "a").notices == (f"its standard output was saved as {tmp_path}/work/wf/x.txt",)
-    assert (tmp_path / "work/wf/x.txt").read_text() == "printed\n"
+    assert world.reading.worker("wf", "a").notices == (f"its standard output was saved as {place}/x.txt",)
+    assert (place / "x.txt").read_text() == "printed\n"
 
 
 def printed(world: World, worker: str, text: str) -> None:
@@ -395,10 +398,10 @@ def printed(world: World, worker: str, text: str) -> None:
     Path(order["stdout"]).write_text(text)
 
 
-def test_only_what_wattle_itself_captured_is_replaced(tmp_path: Path, file_system: str) -> None:
+def test_only_what_wattle_itself_captured_is_replaced(tmp_path: Path, place: Path) -> None:
     """A1."""
-    world = World(tmp_path, "a", each={"a": {"outputs": {"x": "x.txt"}}})
-    saved = tmp_path / "work/wf/x.txt"
+    world = World(tmp_path, "a", each={"a": {"outputs": {"x": "x.txt"}}}, working_dir=str(place))
+    saved = place / "x.txt"
     for text in ("first\n", "second\n"):
         world.play("run; start a")
         printed(world, "a", text)
@@ -411,8 +414,9 @@ def test_only_what_wattle_itself_captured_is_replaced(tmp_path: Path, file_syste
     assert (world.status(), saved.read_text()) == ("completed", "mine\n")
 
 
-def test_a_capture_that_was_not_written_down_before_a_crash_is_still_known(tmp_path: Path, file_system: str) -> None:
-    world = World(tmp_path, "a -> b", each={"a": {"outputs": {"x": "x.txt"}}}).play("run; start a; commit")
+def test_a_capture_that_was_not_written_down_before_a_crash_is_still_known(tmp_path: Path, place: Path) -> None:
+    world = World(tmp_path, "a -> b", each={"a": {"outputs": {"x": "x.txt"}}}, working_dir=str(place))
+    world.play("run; start a; commit")
     printed(world, "a", "whole\n")
     world.keeper.end("a", world.now, exit_code=0)
     frames, world.keeper.reports = world.keeper.reports, []
@@ -422,12 +426,12 @@ def test_a_capture_that_was_not_written_down_before_a_crash_is_still_known(tmp_p
         job()  # the copy is made, and where that is safe renamed; nothing is committed
     world.play("kill daemon; boot; start b; exit b 0")
     assert world.status() == "completed"
-    assert (tmp_path / "work/wf/x.txt").read_text() == "whole\n"
-    assert not [path.name for path in (tmp_path / "work/wf").iterdir() if ".wattle-" in path.name]
+    assert (place / "x.txt").read_text() == "whole\n"
+    assert not [path.name for path in place.iterdir() if ".wattle-" in path.name]
     world.play("run; start a")
     printed(world, "a", "again\n")
     world.play("exit a 0; start b; exit b 0")
-    assert (tmp_path / "work/wf/x.txt").read_text() == "again\n"
+    assert (place / "x.txt").read_text() == "again\n"
 
 
 def test_a_stop_of_a_run_tells_of_all_its_workers(tmp_path: Path) -> None:
