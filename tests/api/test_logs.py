@@ -68,9 +68,9 @@ def test_a_page_has_lines_of_both_streams_in_order_with_their_times(client: Flas
 
 def test_a_line_that_was_watched_after_a_silence_has_no_vague_time(client: FlaskClient, logged: Path) -> None:
     """The silence before it says nothing of it: `after` is for what nobody watched."""
-    with open(logged / "1.out", "ab") as file:
+    with open(logged / "0.1.out", "ab") as file:
         file.write(b"watched\n")
-    IndexWriter(str(logged / "times/1.idx")).add(DAY + 8 * SECOND, 22, 8, 1)
+    IndexWriter(str(logged / "times/0.1.idx")).add(DAY + 8 * SECOND, 22, 8, 1)
     for query in ("from=14:8", "tail=1&stream=stdout&times=true"):
         assert client.get(f"{LOGS}?{query}").json["data"] == [
             {"type": "stdout", "content": "watched", "time": "2024-08-30T10:00:08.000Z", "offset": 14}
@@ -78,11 +78,11 @@ def test_a_line_that_was_watched_after_a_silence_has_no_vague_time(client: Flask
 
 
 def test_a_line_that_was_watched_long_after_a_time_was_not_written_in_it(client: FlaskClient, logged: Path) -> None:
-    index = IndexWriter(str(logged / "times/1.idx"))
-    with open(logged / "1.out", "ab") as file:
+    index = IndexWriter(str(logged / "times/0.1.idx"))
+    with open(logged / "0.1.out", "ab") as file:
         file.write(b"watched\n")
     index.add(DAY + 400 * SECOND, 22, 8, 1)
-    with open(logged / "1.out", "ab") as file:
+    with open(logged / "0.1.out", "ab") as file:
         file.write(b"unwatched\n")
     index.add(DAY + 800 * SECOND, 32, 8)
     assert said(client, "since=2024-08-30T10:00:06Z&until=2024-08-30T10:01:00Z") == []
@@ -131,12 +131,12 @@ def test_a_tail_that_is_bounded_says_so(client: FlaskClient, logged: Path) -> No
 
 def test_a_tail_within_one_huge_line_is_marked_and_says_that_it_is_not_all(client: FlaskClient, logged: Path) -> None:
     """F42, L2: its last mebibyte, in pieces."""
-    (logged / "1.out").write_bytes(b"small\n" + b"x" * 3_000_000 + b"\n")
+    (logged / "0.1.out").write_bytes(b"small\n" + b"x" * 3_000_000 + b"\n")
     answer = client.get(f"{LOGS}?tail=1&stream=stdout").json
     first, *_, last = answer["data"]
     assert answer["complete"] is False and first.keys() == {"type", "content", "continues", "continued"}
     assert last.keys() == {"type", "content", "continues"}
-    (logged / "1.out").write_bytes(b"small\n" + b"x" * 100_000 + b"\n")
+    (logged / "0.1.out").write_bytes(b"small\n" + b"x" * 100_000 + b"\n")
     answer = client.get(f"{LOGS}?tail=1&stream=stdout").json
     assert "complete" not in answer and answer["data"][0].keys() == {"type", "content", "continued"}
 
