@@ -78,6 +78,30 @@ def test_apply_passes_other_refusals_on(shell, serving):
     assert shell.run("--server", serving(api), "apply", "w.yaml").returncode == 5
 
 
+def test_apply_mends_what_lacks_a_producer(shell):
+    """A worker was deleted that another one needs; there are services, whose state is asked for."""
+    workers = [
+        {"name": "fetch", "command": "true"},
+        {"name": "load", "command": "true", "depends_on": ["fetch"]},
+        {"name": "db", "kind": "service", "command": "sleep 60"},
+    ]
+    shell.write("app.json", {"name": "app", "workers": workers})
+    shell.start("serve", "--listen", "127.0.0.1:0").says("listening")
+    assert shell.run("apply", "app.json").returncode == 0
+    assert shell.run("delete", "app/fetch").returncode == 0
+    assert shell.run("start", "app").returncode == 3
+    done = shell.run("apply", "app.json")
+    assert (done.returncode, done.stdout) == (0, "Workflow 'app' updated\n"), done.stderr
+    assert shell.run("start", "app").returncode == 0
+
+
+def test_a_text_that_is_not_utf8_is_a_mistake_of_usage_and_nothing_is_stored(shell):
+    shell.write("w.yaml", YAML)
+    done = shell.run("run", "w.yaml", "--param", "n=1", "--param", "text=\udcff")
+    assert done.returncode == 2 and "param 'text' must be a text in UTF-8" in done.stderr
+    assert "w" not in shell.run("list").stdout.split()
+
+
 def test_the_problems_of_yaml_have_their_places(shell):
     shell.write("w.yml", YAML.replace("params.text", "params.txt") + "    inputs: {i: c/o}\n  - {name: b, comand: x}\n")
     done = shell.run("validate", "w.yml")

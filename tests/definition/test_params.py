@@ -73,7 +73,7 @@ def test_texts_are_read_by_the_declared_type(kind: str, text: str, value: Any) -
     "kind, text",
     [
         ("integer", "1.0"), ("integer", ""), ("integer", "9" * 19 + "9"), ("number", "nan"), ("number", "1e999"),
-        ("boolean", "yes"), ("json", "{"), ("json", ""),
+        ("boolean", "yes"), ("json", "{"), ("json", ""), ("string", "\udcff"), ("json", '"\udcff"'),
     ],
 )  # fmt: skip
 def test_texts_of_another_type_are_refused_with_the_name(kind: str, text: str) -> None:

@@ -110,7 +110,7 @@ def _running_services(client: Client, workflow: str, document: dict[str, Any]) -
     services = {worker["name"]: worker for worker in document["workers"] if worker.get("kind") == "service"}
     if not services:
         return []
-    running = [node["name"] for node in client.dag(workflow)["nodes"] if node["status"] == "running"]
+    running = [worker["name"] for worker in client.list_workers(workflow) if worker["status"] == "running"]
     found = []
     for name in running:
         if name in services:

@@ -99,9 +99,14 @@ def from_texts(types: Mapping[str, str], given: Collection[str]) -> dict[str, An
             values[name] = _READERS[kind](text)
         except ValueError:
             article = "an" if kind == "integer" else "a"
-            spoken = {"json": "JSON", "boolean": "true or false"}.get(kind, f"{article} {kind}")
+            spoken = {"json": "JSON", "boolean": "true or false", "string": "a text in UTF-8"}.get(kind, f"{article} {kind}")
             raise ValueError(f"param '{shown(name)}' must be {spoken}; it is '{shown(text, 60)}'") from None
     return values
+
+
+def _string(text: str) -> str:
+    text.encode()  # what came as an argument of bytes that are no UTF-8 holds surrogates
+    return text
 
 
 def _integer(text: str) -> int:
@@ -136,5 +141,5 @@ def _refuse() -> Any:
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
-    "string": str, "integer": _integer, "number": _number, "boolean": _boolean, "json": _json,
+    "string": _string, "integer": _integer, "number": _number, "boolean": _boolean, "json": _json,
 }  # fmt: skip
