@@ -62,6 +62,7 @@ BY_SH = [
     "x=${{ params.x }}; printf '%s\\n' \"$x\"",
     'echo it\\\'s >/dev/null # don\'t ${{ params.x }}\nprintf "%s\\n" ${{ params.x }}',
     "cat <<EOF\n${{ params.x }}\nEOF",
+    "printf '%s\\n' $(:)#${{ params.x }} | tail -c +2",
     "cat <<-'NO' >/dev/null; printf '%s\\n' ${{ params.x }}\n\tit's \" `\n\tNO\n",
     'printf "%s\\n" ${NONE:-"${{ params.x }}"}',
     "if true; then printf '%s\\n' ${{ params.x }}; fi",
@@ -119,6 +120,13 @@ def test_a_value_that_reads_like_a_placeholder_stays_what_it_is() -> None:
         ("/bin/echo \\${{ params.x }}", "backslash", "$${{"),
         ("sh -c 'echo ${{ params.x }}'", "part of the script", "WATTLE_PARAM_X"),
         ("/bin/bash -ec \"echo ${{ params.x }}\"", "part of the script", "WATTLE_PARAM_X"),
+        ("bash -c -e \"echo ${{ params.x }}\"", "part of the script", "WATTLE_PARAM_X"),
+        ("bash -euo pipefail -c -- \"echo ${{ params.x }}\"", "part of the script", "WATTLE_PARAM_X"),
+        ("timeout 9 env A=1 sh -c \"echo ${{ params.x }}\"", "part of the script", "WATTLE_PARAM_X"),
+        ("cd /tmp && bash -o pipefail -c \"echo ${{ params.x }}\"", "part of the script", "WATTLE_PARAM_X"),
+        ("cd /tmp && sh -c 'echo ${{ params.x }}'", "part of the script", "WATTLE_PARAM_X"),
+        ("a=$(/bin/sh -c \"echo ${{ params.x }}\")", "part of the script", "WATTLE_PARAM_X"),
+        ("true; eval \"a; echo ${{ params.x }}\"", "part of the script", "WATTLE_PARAM_X"),
     ],
 )
 def test_where_sh_would_not_see_it_as_one_word_it_is_a_problem(command: str, says: str, suggests: str) -> None:
@@ -131,6 +139,20 @@ def test_where_sh_would_not_see_it_as_one_word_it_is_a_problem(command: str, say
 def test_a_script_in_the_arguments_of_a_shell_is_a_problem_too() -> None:
     assert "part of the script" in messages(with_param("bash", args=["-c", "echo ${{ params.x }}"]))[0]
     read(with_param("bash", args=["-c", 'echo "$1"', "bash", "${{ params.x }}"]))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bash build.sh -c ${{ params.x }}",
+        "cd /tmp; sh -c 'echo \"$1\"' sh ${{ params.x }}",
+        "eval \"$(tool)\"; echo ${{ params.x }}",
+        "/opt/git-sh -c ${{ params.x }} | cat",
+        "sh -c ls | grep ${{ params.x }}",
+    ],
+)
+def test_an_argument_of_a_script_is_no_part_of_it(command: str) -> None:
+    assert read(with_param(command)).workers[0].templates is not None
 
 
 @pytest.mark.parametrize(
@@ -224,6 +246,8 @@ def test_a_definition_without_placeholders_is_the_same_for_every_run() -> None:
         ("cat <<< M 'M'", [Where.PLAIN, Where.SINGLE]),
         ("\\' M '\\' M", [Where.PLAIN, Where.PLAIN]),
         ("$(echo case M) $(echo encase M)", [Where.UNSURE, Where.UNSURE]),
+        ("$(a)#M \\;#M \\ #M $((1))#M (a)#M", [Where.PLAIN] * 4 + [Where.COMMENT]),
+        ("a \\\n#M '\nM b\\\n#M", [Where.COMMENT, Where.PLAIN, Where.PLAIN]),
     ],
 )
 def test_the_place_is_the_one_that_sh_sees(text: str, where: list[Where]) -> None:

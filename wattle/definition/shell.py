@@ -51,7 +51,7 @@ class _Look:
         self.found: list[Where] = []
         self.is_lost = False
         self._open = [_Open(kind)]
-        self._at = 0
+        self._at = self._word_goes_on_at = 0
         while self._at < len(text):
             self._step()
         if len(self._open) > 1 or self._open[0].here_documents:
@@ -65,7 +65,10 @@ class _Look:
         elif character == "\\":
             if self.text[self._at + 1 : self._at + 2] == self.mark:
                 self._add(Where.ESCAPED)
+            is_between_words = self.text.startswith("\n", self._at + 1) and self._is_at_word()
             self._at += 2
+            if not is_between_words:
+                self._word_goes_on_at = self._at
         elif character == "`":
             self._skip_to(_end_of_backquotes(self.text, self._at), Where.UNSURE)
         elif character == "$":
@@ -120,6 +123,7 @@ class _Look:
             here.depth += (character == "(") - (character == ")")
             if not here.depth:
                 self._open.pop()
+                self._word_goes_on_at = self._at + 1
                 self.is_lost |= bool(here.here_documents)
 
     def _dollar(self, kind: str) -> None:
@@ -191,7 +195,10 @@ class _Look:
         self.found.append(Where.UNSURE if self.is_lost else where)
 
     def _is_at_word(self) -> bool:
-        return self._at == 0 or self.text[self._at - 1] in _BEFORE_COMMENT
+        """Can a word begin here: not behind `\\;` and `$(…)`, which are parts of one."""
+        if self._at == self._word_goes_on_at:
+            return self._at == 0
+        return self.text[self._at - 1] in _BEFORE_COMMENT
 
 
 _PLACES = {

@@ -22,8 +22,17 @@ from wattle.errors import Invalid
 if TYPE_CHECKING:
     from wattle.definition.schema import WorkerDocument
 
-_SHELLS = re.compile(r"(?:.*/)?(?:sh|bash|dash|ash|ksh|mksh|zsh|busybox)", re.DOTALL)
+_SHELLS = "sh|bash|dash|ash|ksh|mksh|zsh"
+_SHELL = re.compile(rf"(?:.*/)?(?:{_SHELLS})", re.DOTALL)
 _SCRIPT_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+_VALUE_OPTION = re.compile(r"[-+][A-Za-z]*[oO]|--(?:rcfile|init-file)")
+_WORD = r"""(?:"(?:[^"\\]|\\.)*+"|'[^']*+'|\\.|[^\s"'\\;&|()<>])++"""
+_SCRIPT_WITHIN = re.compile(
+    rf"(?:^|(?<=[\s;&|(`/]))(?:(?P<shell>{_SHELLS})(?P<options>(?:[ \t]+[-+](?:\w*[oO][ \t]+\w+|[\w-]*))+)"
+    rf"[ \t]+(?P<script>{_WORD})|eval(?P<evaluated>(?:[ \t]+{_WORD})+))",
+    re.DOTALL,
+)
+_NO_SCRIPT = "give the command without the shell, or use the variable that the value is in (`$WATTLE_PARAM_X`)"
 
 
 def has_placeholders(model: "WorkerDocument") -> bool:
@@ -82,12 +91,12 @@ def _planned(
         if Where.ESCAPED in where:
             refuse(f"{Where.ESCAPED.reason} before a placeholder", "write `$${{` for the text")
         argv = (*_split_at(words, mark, iter(placeholders)), *args)
-        if position := _script_of_shell(argv):
-            refuse(
-                f"would make a value a part of the script that '{argv[0][0]}' gets as its argument {position}",
-                "give the command without the shell, or use the variable that the value is in (`$WATTLE_PARAM_X`)",
-            )
+        if found := _script_of_shell(argv):
+            refuse(f"would make a value a part of the script that '{found[0]}' gets as argument {found[1]}", _NO_SCRIPT)
         return argv, True, {}
+    if shell := _script_within(marked, mark):
+        refuse(f"would make a value a part of the script that '{shell}' gets", _NO_SCRIPT)
+        return (), False, {}
     variables = _variables(placeholders, scope)
     references = [_reference(variables[each], place, each, refuse) for each, place in zip(placeholders, where)]
     script = _with_references(words[2], mark, references)
@@ -152,15 +161,40 @@ def _reference(
     return ""
 
 
-def _script_of_shell(argv: Sequence[Template]) -> int:
-    """The position of an argument that is a shell's script and holds a placeholder; 0 where there is none."""
-    first = argv[0][0] if argv[0] else ""
-    if not isinstance(first, str) or len(argv[0]) > 1 or not _SHELLS.fullmatch(first):
-        return 0
-    for position, word in enumerate(argv[1:-1], 1):
-        if len(word) == 1 and isinstance(word[0], str) and _SCRIPT_OPTION.fullmatch(word[0]):
-            return position + 1 if used(argv[position + 1]) else 0
-    return 0
+def _script_of_shell(argv: Sequence[Template]) -> tuple[str, int] | None:
+    """A shell, whether it comes first or behind `env`, `timeout 9` and the like, and the position of its script where
+    that holds a placeholder."""
+    for at, word in enumerate(argv):
+        shell = _literal(word)
+        if _SHELL.fullmatch(shell) and (position := _script_behind(argv, at)):
+            return shell, position
+    return None
+
+
+def _script_behind(argv: Sequence[Template], shell: int) -> int:
+    """With `-c` among its options, its script is the first word that is none."""
+    at, has_script = shell + 1, False
+    while at < len(argv) and (text := _literal(argv[at]))[:1] in ("-", "+") and text not in ("-", "--"):
+        has_script |= _SCRIPT_OPTION.fullmatch(text) is not None
+        at += 2 if _VALUE_OPTION.fullmatch(text) else 1
+    at += at < len(argv) and _literal(argv[at]) in ("-", "--")
+    return at if has_script and at < len(argv) and used(argv[at]) else 0
+
+
+def _literal(word: Template) -> str:
+    """The text of a word without placeholders, else nothing."""
+    return word[0] if len(word) == 1 and isinstance(word[0], str) else ""
+
+
+def _script_within(script: str, mark: str) -> str | None:
+    """What in a script for sh would take the mark as a part of a script of its own."""
+    for match in _SCRIPT_WITHIN.finditer(script):
+        if match["shell"] is None:
+            if mark in match["evaluated"]:
+                return "eval"
+        elif mark in match["script"] and any(map(_SCRIPT_OPTION.fullmatch, match["options"].split())):
+            return match["shell"]
+    return None
 
 
 def _spoken(path: tuple[str | int, ...]) -> str:
