@@ -15,6 +15,8 @@ C='as $it is # here'   # comment
 D="x\\ty \\"q\\" \\\\ \\$1 \\z"
 E=
 F=a#b
+I=#aabbcc # comment
+J=\t# comment
 G="two
 lines"
 
@@ -23,6 +25,7 @@ too'
 A=2"""
     assert parse_env(text.replace("\nH", "\r\nH")) == {
         "A": "2", "B": "two words", "C": "as $it is # here", "D": 'x\ty "q" \\ $1 \\z', "E": "", "F": "a#b",
+        "I": "#aabbcc", "J": "",
         "G": "two\nlines", "H": "it\ntoo",
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What params, placeholders and env_files make of orders, and that a recovered daemon makes the same ones."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from tests.supervisor.world import World
 from wattle.errors import Invalid
 from wattle.supervisor.commands import Alone
+from wattle.supervisor.surroundings import read_env_file
 
 WORKERS: list[dict[str, Any]] = [
     {"name": "a", "command": "tool ${{ params.x }}", "outputs": {"o": {"path": "${{ params.x }}", "optional": True}}},
@@ -91,3 +93,16 @@ def test_params_of_an_active_run_cannot_be_changed_by_a_verb(tmp_path: Path) -> 
     now = here.definitions.current("wf")
     with pytest.raises(Invalid, match="has its params"):
         here.ask(lambda c: c.start_worker("wf", "b", now, False, Alone({"x": "two"}, {"x": "two"})))
+
+
+def test_an_env_file_is_no_directory_and_no_pipe_and_keeps_no_descriptor(tmp_path: Path) -> None:
+    """A pipe would be empty when it is read again. The daemon asks at every start, so a descriptor must not stay."""
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    file.write_text("A=1\n")
+    before = os.listdir("/proc/self/fd")
+    for path, says in ((tmp_path, "Is a directory"), (pipe, "it is a pipe"), (tmp_path / "none", "No such file")):
+        with pytest.raises(ValueError, match=says):
+            read_env_file(str(path))
+    assert read_env_file(str(file)) == {"A": "1"} and read_env_file("/dev/null") == {}
+    assert os.listdir("/proc/self/fd") == before

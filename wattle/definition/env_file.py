@@ -11,12 +11,13 @@ from wattle.definition.names import is_wattles_variable, why_not_variable
 from wattle.definition.problems import shown
 
 LIMIT_BYTES = 1024 * 1024
-_ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[^\s=#\"']+)[ \t]*=[ \t]*")
+_ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[^\s=#\"']+)[ \t]*=")
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 _SINGLE = re.compile(r"'([^']*)'")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _UNQUOTED = re.compile(r"[^\n]*")
-_COMMENT = re.compile(r"(?:\A|[ \t])#.*")
+_BLANKS = re.compile(r"[ \t]*")
+_COMMENT = re.compile(r"[ \t]#.*")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -45,9 +46,13 @@ def parse_env(text: str) -> dict[str, str]:
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    """The value that begins there, and where the next line begins."""
-    quote = text[at : at + 1]
+    """The value behind the `=` that ends there, and where the next line begins."""
+    line = _UNQUOTED.match(text, at)
+    blanks = _BLANKS.match(text, at)
+    assert line is not None and blanks is not None  # both match nothing, too
+    quote = text[blanks.end() : blanks.end() + 1]
     if quote in ("'", '"') and quote:
+        at = blanks.end()
         found = (_SINGLE if quote == "'" else _DOUBLE).match(text, at)
         if found is None:
             raise ValueError(_said(text, at, f"has a {quote} that is not closed"))
@@ -57,8 +62,6 @@ def _value(text: str, at: int) -> tuple[str, int]:
         value = found[1] if quote == "'" else _ESCAPE.sub(_escaped, found[1])
         end = rest.end()
     else:
-        line = _UNQUOTED.match(text, at)
-        assert line is not None
         value, end = _COMMENT.sub("", line[0], count=1).strip(" \t\r"), line.end() + 1
     if "\0" in value:
         raise ValueError(_said(text, at, "holds NUL"))

@@ -6,6 +6,7 @@ since their values may be secrets and are written down nowhere.
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -87,9 +88,11 @@ def env_files_of(workflow: Workflow, workers: Iterable[Worker]) -> list[str]:
 def read_env_file(path: str) -> dict[str, str]:
     """Its variables; ValueError says why it cannot be used. It names no value."""
     try:
-        # a pipe that nobody writes to must not hold anybody up
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        # It is read at every start, and again by the next server: a pipe would be empty then, which looks like no
+        # variables. One that is put there after this look must not hold anybody up.
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise ValueError("it is a pipe, and it is read more than once")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             content = file.read(LIMIT_BYTES + 1) or b""
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
