@@ -121,6 +121,13 @@ def test_other_tools_get_their_text(shell, option: str, lines: list[str]) -> Non
     assert done.returncode == 0 and set(lines) <= set(done.stdout.splitlines()), done.stdout
 
 
+def test_a_workflow_without_workers_is_said_and_draws_nothing(shell) -> None:
+    shell.write("g.json", {"name": "g", "workers": []})
+    done = shell.run("graph", "g.json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "wattle: 'g' has no workers\n")
+    assert shell.run("graph", "--mermaid", "g.json").stdout == "flowchart TD\n"
+
+
 def test_a_file_and_the_stored_workflow_look_the_same(shell) -> None:
     shell.write("g.json", json.dumps(DOCUMENT))
     drawn = shell.run("graph", "g.json").stdout

@@ -69,6 +69,13 @@ def test_tables_are_aligned_by_columns_not_characters():
     assert stream.getvalue() == ("NAME       STATE      WHY\n数据       ▶ running  x\nlong-name  ✗ failed   y z�[31m\n")
 
 
+@pytest.mark.parametrize(
+    "text, columns", [("abc", 3), ("数据", 4), ("e\u0301", 1), ("ที่นี่", 2), ("हिन्दी", 5), ("한글", 4)]
+)
+def test_marks_over_and_under_a_letter_take_no_column(text, columns):
+    assert output.width(text) == columns
+
+
 @pytest.mark.parametrize("columns", [30, 40, 60, 80])
 def test_no_line_of_a_table_is_wider_than_the_terminal(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))

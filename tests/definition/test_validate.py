@@ -160,6 +160,7 @@ def test_the_schema_reference_is_ignored() -> None:
             "is set by Wattle",
         ),
         (workflow(env_vars={"WATTLE_RUN_ID": "x"}), ["/env_vars/WATTLE_RUN_ID"], "is set by Wattle"),
+        (workflow(name="a ${{ run.id }}", working_dir=None), ["/working_dir"], "'${{', which is not replaced here"),
     ],
 )
 def test_values_that_cannot_be_meant(document: dict[str, Any], pointers: list[str], message: str) -> None:

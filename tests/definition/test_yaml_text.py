@@ -70,6 +70,8 @@ def test_only_what_json_has_too_is_more_than_a_text(text: str, meant: Any) -> No
         ("a: [1\n", "2:1:"),
         ("a:\n\t- 1\n", "2:1:"),
         ('a: "\\0"', "1:4:"),
+        ("a: 1\nb: x\x07y\n", "2:5: The file is not acceptable YAML: it holds the character U+0007"),
+        ("a: 1\n# \x00\n", "2:3:"),
         ("", "1:1:"),
         ("# nothing\n", "1:1:"),
         ("[" * 100 + "]" * 100, "1:65:"),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import click
@@ -33,7 +33,7 @@ def graph_verb(session: Session, source: str, form: str | None) -> None:
     """
     drawn = _of_file(session, source) if is_file(source) else _of_workflow(session, source)
     if form == "dot":
-        lines: Iterable[str] = dot(drawn)
+        lines = dot(drawn)
     elif form == "mermaid":
         lines = mermaid(drawn)
     else:
@@ -41,7 +41,10 @@ def graph_verb(session: Session, source: str, form: str | None) -> None:
 
         pairs = [(producer, consumer) for producer, consumer, _ in drawn.edges]
         lines = draw(drawn.names, pairs, session.out.columns, ascii_only=not session.out.has_glyphs)
-    session.out.say("\n".join(lines))
+    if lines:
+        session.out.say("\n".join(lines))
+    else:
+        session.note(f"'{drawn.title}' has no workers")
 
 
 def is_file(source: str) -> bool:

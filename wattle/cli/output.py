@@ -34,6 +34,7 @@ LOOKS = {
 }
 _UNKNOWN = Look("?", "?", _ODD)
 NO_WORKFLOWS = "there are no workflows. `wattle init FILE` writes a definition, `wattle run FILE` stores and runs it"
+_NO_WIDTH = frozenset({"Mn", "Me"})  # marks over, under and around others
 LAST_COLUMNS = 20  # what the last column of a table gets in a narrow terminal
 LEAST_CUT_COLUMNS = 8
 LEAST_NAME_COLUMNS = 16  # of the first column, by which rows are told apart; from ROOMY_COLUMNS on
@@ -208,7 +209,8 @@ def width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        0 if unicodedata.category(character) in _NO_WIDTH
+        else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
     )
 

@@ -94,7 +94,7 @@ def _directory(shape: "Shape", name: str | None, context: Context, problems: Pro
         directory = absolute(given, context.base_dir, context.home)
     else:
         return None
-    if reason := why_not_path(directory) or why_not_template(given if isinstance(given, str) else None):
+    if reason := why_not_path(directory) or why_not_template(directory):  # the name may be a part of it
         problems.add(Stage.VALUE, ("working_dir",), f"working_dir '{shown(directory)}' {reason}")
     return directory
 

@@ -18,6 +18,7 @@ from wattle.errors import Malformed, Problem, TooLarge
 CODE = "INVALID_YAML"
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_UNREADABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not c-printable
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<rest>\.[0-9]+)?(?P<power>[eE][+-]?[0-9]+)?")
 _QUOTED_BEGIN = re.compile(r""":\s+("[^"]*"|'[^']*')\s*\S*""")
 _KEPT_BEGIN = re.compile(r"[:-]\s+([@`%&*!]).?$")
@@ -85,6 +86,10 @@ class _Reading:
     def value_of(self, text: str) -> tuple[object, Places]:
         import yaml
 
+        if unreadable := _UNREADABLE.search(text):
+            at = unreadable.start()
+            line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+            _refuse(f"it holds the character U+{ord(unreadable[0]):04X}, which no YAML may hold", line, column)
         documents = 0
         try:
             for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
