@@ -98,9 +98,7 @@ def from_texts(types: Mapping[str, str], given: Collection[str]) -> dict[str, An
         try:
             values[name] = _READERS[kind](text)
         except ValueError:
-            article = "an" if kind == "integer" else "a"
-            spoken = {"json": "JSON", "boolean": "true or false", "string": "a text in UTF-8"}.get(kind, f"{article} {kind}")
-            raise ValueError(f"param '{shown(name)}' must be {spoken}; it is '{shown(text, 60)}'") from None
+            raise ValueError(f"param '{shown(name)}' must be {_SPOKEN[kind]}; it is '{shown(text, 60)}'") from None
     return values
 
 
@@ -140,6 +138,9 @@ def _refuse() -> Any:
     raise ValueError
 
 
+_SPOKEN = {
+    "string": "a text in UTF-8", "integer": "an integer", "number": "a number", "boolean": "true or false", "json": "JSON",
+}  # fmt: skip
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "string": _string, "integer": _integer, "number": _number, "boolean": _boolean, "json": _json,
 }  # fmt: skip
