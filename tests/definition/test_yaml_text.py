@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wattle.definition.yaml_text import parse_yaml
+from wattle.definition.yaml_text import parse_yaml, write_yaml
 from wattle.errors import Malformed, TooLarge
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff\u2028\u2029\ufffe\uffff"))
@@ -29,6 +29,20 @@ def refused(text: str) -> str:
     (problem,) = caught.value.details
     assert problem.code == "INVALID_YAML"
     return f"{problem.line}:{problem.column}: {problem.message}"
+
+
+NUMBERLIKE = st.from_regex(r"-?[0-9]{1,3}(\.[0-9])?([eE][+-]?[0-9]{1,2})?|[0-9_:xo.-]{1,6}|yes|~|=|<<", fullmatch=True)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.recursive(NUMBERLIKE | FLOATS | st.integers(-9, 9) | TEXTS, st.lists))
+@example(["1e3", "12e45", "1.5e3", "-0", 1e3, 1e-7])
+def test_what_is_exported_is_read_as_it_was(document: Any) -> None:
+    """A commit such as `12e45` must not come back as a number."""
+    shared = {"a": document, "b": document}
+    assert value(write_yaml(shared)) == shared == value(write_yaml(shared, is_ascii=True))
+    found = value(write_yaml(document))
+    assert json.dumps(found) == json.dumps(document)
 
 
 @given(VALUES)

@@ -81,9 +81,9 @@ def export_verb(session: Session, target: Target, as_yaml: bool) -> None:
     with connect_or_read(session.config) as client:
         document = client.definition(target.workflow)
     if as_yaml:
-        import yaml
+        from wattle.definition.yaml_text import write_yaml
 
-        session.out.say(yaml.safe_dump(document, sort_keys=False, allow_unicode=session.out.has_glyphs), end="")
+        session.out.say(write_yaml(document, is_ascii=not session.out.has_glyphs), end="")
     else:
         session.out.json(document)
 

@@ -139,7 +139,8 @@ def _refuse() -> Any:
 
 
 _SPOKEN = {
-    "string": "a text in UTF-8", "integer": "an integer", "number": "a number", "boolean": "true or false", "json": "JSON",
+    "string": "a text in UTF-8", "integer": "an integer", "number": "a number", "boolean": "true or false",
+    "json": "JSON",
 }  # fmt: skip
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "string": _string, "integer": _integer, "number": _number, "boolean": _boolean, "json": _json,

@@ -56,6 +56,18 @@ def parse_yaml(data: bytes, *, max_bytes: int, anchors: bool = False) -> tuple[o
     return _Reading(anchors).value_of(text.removeprefix("\ufeff"))
 
 
+def write_yaml(document: object, *, is_ascii: bool = False) -> str:
+    """A text that `parse_yaml` reads as the same value. To the writer's YAML 1.1 `1e3` is a text: that is quoted."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"{_NUMBER.pattern}\Z"), list("-0123456789"))
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=not is_ascii)
+
+
 @dataclass(slots=True)
 class _Container:
     value: Any
