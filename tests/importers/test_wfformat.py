@@ -133,6 +133,13 @@ def test_the_workflow_is_named_after_the_instance_or_as_asked():
     assert list(document.items())[:3] == [("name", "mine"), ("description", "Of a day"), ("working_dir", "there")]
 
 
+def test_a_name_that_holds_a_placeholder_is_shortened():
+    """It would be a part of the default directory, where nothing is replaced."""
+    document = imported(fork_join() | {"name": "run ${{ run.id }}"}).document
+    assert document["name"].startswith("run ___ run.id __~")
+    read_workflow(document, CONTEXT)
+
+
 def test_the_report_counts_what_was_kept_changed_and_left_out():
     report = imported(odd(), scale=2.5).report
     assert [str(count) for count in report.kept] == [

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from wattle.definition.names import why_not_port, why_not_worker, why_not_workflow
 from wattle.definition.problems import Problems, Stage, shown
+from wattle.definition.workers import why_not_template
 from wattle.importers.instance import TASKS, Instance, Task, read_instance
 from wattle.importers.names import Paths, legal_names, shortened
 from wattle.importers.replay import MOST_ARGUMENT_BYTES, File, output_argument_bytes, replay
@@ -77,7 +78,7 @@ class _Importer:
 
     def imported(self) -> Imported:
         instance, options = self._instance, self._options
-        (name,) = legal_names([instance.name], why_not_workflow).values()
+        (name,) = legal_names([instance.name], _why_not_name).values()
         document: dict[str, Any] = {"name": options.name or name}
         if instance.description:
             document["description"] = instance.description
@@ -173,6 +174,11 @@ class _Importer:
                 Count(self._instance.strangers, "runtime of an unknown task", "runtimes of unknown tasks"),
             ),
         )
+
+
+def _why_not_name(name: str) -> str | None:
+    """It names the default directory, too."""
+    return why_not_workflow(name) or why_not_template(name)
 
 
 def _there(*counts: Count) -> tuple[Count, ...]:
