@@ -66,6 +66,15 @@ class Signalled(NamedTuple):
     signal: dict[str, Json]  # all that the server says of it
 
 
+class Applied(NamedTuple):
+    """The server's sentence, the run that it is about, and `effect`: "restarted", "to_come" (it has not started yet),
+    "ended" (it is not started again), "unchanged" or "none" (no active run has it)."""
+
+    text: str
+    run_id: int | None
+    effect: str
+
+
 class Stored(NamedTuple):
     """The server's sentence, whether anything changed, and what it thinks is odd."""
 
@@ -234,6 +243,14 @@ class Client:
     ) -> Started:
         path, body = _path("workers", workflow, worker, "restart"), {"params": params} if params else None
         return _started(self._call("POST", path, query={"force": force}, body=body, patient=True))
+
+    def apply_worker(self, workflow: str, worker: str) -> Applied:
+        """Give a service of an active run the definition that is stored: it is restarted where that is another one.
+
+        ClientError `NEEDS_NEW_RUN` where the run has to go on with the one it has.
+        """
+        answer = self._call("POST", _path("workers", workflow, worker, "apply"), patient=True)
+        return Applied(answer["data"], answer["run_id"], answer["effect"])
 
     def delete_worker(self, workflow: str, worker: str, *, force: bool = False) -> str:
         return self._patiently("DELETE", _path("workers", workflow, worker), force=force)

@@ -71,9 +71,11 @@ class _Observer(Watching, Observer):
         super().__init__(sampler, figures, log_bytes)
         self._logs = logs
 
-    def started(self, run: RunRow, attempt: AttemptRow, queued_at: int | None) -> None:
+    def started(
+        self, run: RunRow, attempt: AttemptRow, queued_at: int | None, defined_in: tuple[int, int] | None = None
+    ) -> None:
         super().started(run, attempt, queued_at)
-        self._logs.started(key_of(attempt), run.version_id)
+        self._logs.started(key_of(attempt), *(defined_in or (run.version_id, attempt.position)))
 
     def ended(self, attempt: AttemptRow) -> dict[str, Any] | None:
         self._logs.ended(key_of(attempt), attempt.ended_at)
@@ -197,7 +199,7 @@ class Daemon:
             for live in run.workers.values():
                 if live.row is not None and live.row.ended_at is None:
                     self._sampler.watch(run.row.workflow_name, live.row, usage.kept(live.row.metrics))
-                    self._logs.started(key_of(live.row), run.row.version_id)
+                    self._logs.started(key_of(live.row), *live.defined_in(run))
         config = self._config
         limits = Limits(config.keep_runs, config.keep_days, config.keep_logs)
         self._supervisor.begin_retention(limits, Removals(self._writer), Outdated(self._reader))

@@ -217,6 +217,14 @@ def test_nothing_is_dropped_between_the_end_of_an_attempt_and_of_its_run(files: 
         assert log.is_over is False
 
 
+def test_a_worker_of_another_version_has_the_cap_of_its_place_there(files: LogFiles, watches: Watches) -> None:
+    made = watches({3: 64 * 1024})
+    with writing(files, "time.sleep(60)"):
+        made.started(KEY, 2, 3)
+        eventually(lambda: KEY in made._logs)
+        assert made._logs[KEY].cap == 64 * 1024
+
+
 def test_the_logs_of_all_running_workers_have_a_bound(tmp_path: Path, watches: Watches) -> None:
     """The largest gives; a small one keeps what it has."""
     made = watches(live_bytes=4 * MB)

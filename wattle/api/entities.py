@@ -12,6 +12,7 @@ from wattle.service.views import (
     AttemptView,
     DagView,
     EventView,
+    RedefinedView,
     RunView,
     SignalView,
     StopView,
@@ -125,6 +126,7 @@ def worker_state(view: WorkerView) -> dict[str, Any]:
         "pid": view.pid,
         "due_at": instant(view.due_at),
         "notices": list(view.notices),
+        "version": view.version,
     }
 
 
@@ -233,6 +235,11 @@ def stop(view: StopView) -> dict[str, Any]:
         "survivors": 0,
         "unattributed": view.unattributed,
     }
+
+
+def redefined(view: RedefinedView) -> dict[str, Any]:
+    """What stands beside the sentence."""
+    return {"run_id": view.run_id, "effect": view.effect}
 
 
 def signal(view: SignalView) -> dict[str, Any]:

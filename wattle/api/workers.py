@@ -10,6 +10,7 @@ from wattle.api.streams import stream_of
 from wattle.engine.outcome import signal_name
 from wattle.logs.chronology import Chronology
 from wattle.logs.follow import Follower
+from wattle.service.views import RedefinedView
 
 blueprint = Blueprint("workers", __name__)
 
@@ -66,6 +67,24 @@ def restart_worker(workflow: str, worker: str) -> Response:
     params = incoming.params()
     future = rooms().changing.restart_worker(workflow, worker, force=query.flag("force"), params=params or None)
     return when_done(future, lambda new: (f"Worker '{workflow}/{worker}' restarted", {"run_id": new.run_id}))
+
+
+@blueprint.post(f"{_WORKER}/apply")
+def apply_worker(workflow: str, worker: str) -> Response:
+    """A service of an active run takes the definition that is stored; it is restarted where that is another one."""
+    incoming.json_object()
+    future = rooms().changing.apply_worker(workflow, worker)
+    return when_done(future, lambda view: (_applied(f"{workflow}/{worker}", view), entities.redefined(view)))
+
+
+def _applied(subject: str, view: RedefinedView) -> str:
+    sentences = {
+        "restarted": f"Worker '{subject}' restarted with its new definition",
+        "to_come": f"Worker '{subject}' has not started yet; it will with its new definition",
+        "ended": f"Worker '{subject}' has ended in run {view.run_id} and is not started again",
+        "unchanged": f"Worker '{subject}' has that definition already",
+    }
+    return sentences.get(view.effect, f"Worker '{subject}' is in no active run; its next one has the new definition")
 
 
 @blueprint.delete(_WORKER)

@@ -53,7 +53,7 @@ _STATE = {
     "name": _TEXT, "status": _STATUS, "phase": _PHASE, "reason": _TEXT_OR_NULL, "reason_code": _TEXT_OR_NULL,
     "started_at": _INSTANT_OR_NULL, "completed_at": _INSTANT_OR_NULL, "attempt": _WHOLE,
     "exit_code": _WHOLE_OR_NULL, "signal": _WHOLE_OR_NULL, "pid": _WHOLE_OR_NULL, "due_at": _INSTANT_OR_NULL,
-    "notices": _list(_TEXT),
+    "notices": _list(_TEXT), "version": _WHOLE_OR_NULL,
 }  # fmt: skip
 _WHY = _object("a worker and why it is so", workflow_name=_TEXT, run_id=_WHOLE_OR_NULL, **_STATE)
 _LINE = _object("a line of a log", type={"enum": ["stdout", "stderr"]}, content=_TEXT)

@@ -1,8 +1,8 @@
 """What is stored and a definition file, side by side: apply, diff, export."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import click
 
@@ -22,22 +22,20 @@ from wattle.client import Client, ClientError
 def apply_verb(session: Session, file: str) -> int:
     """Make the stored workflow the one in a definition file ("-": standard input), whether it is there or not.
 
-    Services that run alone (`wattle start WF/WORKER`) and whose definition changed are restarted, with the defaults of
-    their params; nothing else is run again. An active run of the workflow keeps the definition that it began with, its
-    services included, and it is said which: `wattle restart WF` ends it and begins a new one.
+    Running services whose definition changed are restarted, alone or in an active run of the workflow, and nothing else
+    is run again: the other workers of a run keep the definition that it began with. So does a service whose inputs,
+    depends_on, or outputs that are used, are others; it is said which. `wattle restart WF` ends the run and begins a
+    new one.
     """
     definition = checked(file, session.config, session.talk.say)
     with connect(session.config) as client:
         before = stored_definition(client, definition.name)
-        running = [] if before is None else _running_services(client, definition.name, before)
         stored = client.put_workflow(definition.name, definition.content)
         for warning in stored.warnings:
             session.note(f"warning: {warning}")
         word = "created" if before is None else "updated" if stored.changed else "unchanged"
         session.out.say(f"Workflow '{definition.name}' {word}")
-        if before is None or not stored.changed:
-            return Exit.DONE
-        return _carry_over(session, client, definition.name, running)
+        return Exit.DONE if before is None else _carry_over(session, client, definition.name, before)
 
 
 @click.command("diff")
@@ -88,14 +86,6 @@ def export_verb(session: Session, target: Target, as_yaml: bool) -> None:
         session.out.json(document)
 
 
-class Running(NamedTuple):
-    """A service that runs, and with which definition. `is_alone`: in a run of its own."""
-
-    name: str
-    document: dict[str, Any]
-    is_alone: bool
-
-
 def stored_definition(client: Client, workflow: str) -> dict[str, Any] | None:
     """None where there is no such workflow."""
     try:
@@ -106,60 +96,61 @@ def stored_definition(client: Client, workflow: str) -> dict[str, Any] | None:
         return None
 
 
-def _running_services(client: Client, workflow: str, document: dict[str, Any]) -> list[Running]:
-    services = {worker["name"]: worker for worker in document["workers"] if worker.get("kind") == "service"}
-    if not services:
-        return []
-    running = [worker["name"] for worker in client.list_workers(workflow) if worker["status"] == "running"]
-    found = []
-    for name in running:
-        if name in services:
-            run = client.get_run(client.why(workflow, name)["run_id"])
-            found.append(Running(name, services[name], run["kind"] == "worker"))
-    return found
+def _carry_over(session: Session, client: Client, workflow: str, before: dict[str, Any]) -> int:
+    """Have the services of active runs take their new definition; one that is refused keeps no other from it.
 
-
-def _carry_over(session: Session, client: Client, workflow: str, running: list[Running]) -> int:
-    """Of the changed services those that run alone begin a run of their own again; one that is refused keeps no other
-    from it. A run of the workflow is bound to the version that it began with: that it goes on as it was is said.
+    All are asked for, also where nothing changed just now: an earlier `apply` may have come no further.
     """
-    now = {worker["name"]: worker for worker in client.definition(workflow)["workers"]}
-    code = Exit.DONE
-    kept = []
-    for service in running:
-        subject = f"{workflow}/{service.name}"
-        if not service.is_alone:
-            kept += [service.name] if now.get(service.name) != service.document else []
-        elif service.name not in now:
-            session.note(
-                f"service '{subject}' is in the definition no longer and runs on; `wattle stop {subject}` ends it"
-            )
-        elif now[service.name] != service.document:
-            before = "its stop is not complete"
-            try:
-                client.stop_worker(workflow, service.name)
-                before = "it is stopped"
-                client.start_worker(workflow, service.name, force=True)
-            except ClientError as error:
-                session.note(f"service '{subject}' could not be restarted, {before}: {error.message}")
-                code = code or exit_of(error)
-                continue
-            session.out.say(f"Service '{subject}' restarted with its new definition")
     active = [run for run in client.list_runs(workflow, limit=20) if run["status"] == "running"]
+    if not active:
+        return Exit.DONE
+    now = client.definition(workflow)
+    code, bound = Exit.DONE, set()
+    for name in _services(client, workflow, before, now):
+        subject = f"{workflow}/{name}"
+        try:
+            applied = client.apply_worker(workflow, name)
+        except ClientError as error:
+            if error.code == "NEEDS_NEW_RUN":
+                bound.add(name)
+                session.out.say(error.message)
+            elif error.code != "WORKER_NOT_FOUND":  # it was removed, and no active run has it
+                session.note(f"service '{subject}' could not be restarted, it is as it was: {error.message}")
+                code = code or exit_of(error)
+            continue
+        if applied.effect == "restarted":
+            session.out.say(f"Service '{subject}' restarted with its new definition")
+        elif applied.effect == "to_come":
+            session.out.say(f"Service '{subject}' has not started yet; it will with its new definition")
+        elif applied.effect == "ended":
+            session.note(f"service '{subject}' has ended in run {applied.run_id} and is not started again")
     for run in active:
-        if run["kind"] == "workflow":
-            _say_what_is_kept(session, workflow, run["id"], kept)
+        if run["kind"] == "workflow" and _rest(before, bound) != _rest(now, bound):
+            session.out.say(
+                f"Run {run['id']} is active and keeps the rest of the definition that it began with. "
+                f"`wattle restart {workflow}` ends it and begins a new one"
+            )
     return code
 
 
-def _say_what_is_kept(session: Session, workflow: str, run: int, services: list[str]) -> None:
-    """On stdout: it is a part of the answer that not all runs as the file says."""
-    keeps = f"Run {run} is active and keeps the definition that it began with"
-    if services:
-        names = ", ".join(f"'{workflow}/{name}'" for name in services)
-        keeps += f", so services {names} were" if services[1:] else f", so service {names} was"
-        keeps += " not restarted"
-    session.out.say(f"{keeps}. `wattle restart {workflow}` ends it and begins a new one")
+def _services(client: Client, workflow: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The services of both, producers first; those that are there no longer come last."""
+    found = {worker["name"] for document in (now, before) for worker in document["workers"] if is_service(worker)}
+    if not found:
+        return []
+    order = [name for level in client.dag(workflow)["levels"] for name in level]
+    gone = [worker["name"] for worker in before["workers"] if worker["name"] not in order]
+    return [name for name in (*order, *gone) if name in found]
+
+
+def is_service(worker: Mapping[str, Any]) -> bool:
+    return worker.get("kind") == "service"
+
+
+def _rest(document: Mapping[str, Any], bound: Collection[str]) -> dict[str, Any]:
+    """What an active run does not take: all but its services, and of those the ones that are bound to it."""
+    workers = [worker for worker in document["workers"] if not is_service(worker) or worker["name"] in bound]
+    return {**document, "workers": workers}
 
 
 def _text(document: Mapping[str, Any], screen: Screen) -> str:

@@ -81,8 +81,12 @@ def _check_process(scene: Scene, pid: int) -> Iterator[Defect]:
 
 
 def _may_stay(scene: Scene, attempt: AttemptRow) -> bool:
-    run = scene.inspection.queries.run(attempt.run_id)
-    workers = scene.workers_of(run.version_id) if run is not None else []
+    """By any of the definitions that it has had in its run."""
+    queries = scene.inspection.queries
+    run = queries.run(attempt.run_id)
+    rows = [row for row in queries.run_workers(attempt.run_id) if row.name == attempt.worker]
+    versions = {row.version_id for row in (run, *rows) if row is not None and row.version_id is not None}
+    workers = [worker for version in versions for worker in scene.workers_of(version)]
     return any(worker["name"] == attempt.worker and worker.get("allow_detached") for worker in workers)
 
 

@@ -44,6 +44,7 @@ Caps = Callable[[int], Mapping[int, int]]  # version id -> {position: log.max_by
 class _Young(NamedTuple):
     since: float
     version_id: int
+    position: int  # in that version
 
 
 class LogWatch:
@@ -96,12 +97,13 @@ class LogWatch:
 
     # The loop's thread.
 
-    def started(self, key: Key, version_id: int) -> None:
-        """An attempt has started, or lives since before this daemon."""
+    def started(self, key: Key, version_id: int, position: int | None = None) -> None:
+        """An attempt has started, or lives since before this daemon. `position`: in that version, None: the key's."""
         now = time.monotonic()
-        self._young[key] = _Young(now, version_id)
+        position = key[1] if position is None else position
+        self._young[key] = _Young(now, version_id, position)
         caps = self._caps.get(version_id)
-        if caps is None or key[1] in caps or self._next_at > now + YOUNG_SECONDS + STEP_SECONDS:
+        if caps is None or position in caps or self._next_at > now + YOUNG_SECONDS + STEP_SECONDS:
             self._stirred_at = now
             self._wake()
 
@@ -188,7 +190,7 @@ class LogWatch:
         for key, young in list(self._young.items()):
             if young.version_id not in self._caps:
                 self._caps[young.version_id] = self._caps_of(young.version_id)
-            cap = self._caps[young.version_id].get(key[1])
+            cap = self._caps[young.version_id].get(young.position)
             if cap is None and now - young.since < YOUNG_SECONDS:
                 continue
             if cap is not None:

@@ -20,7 +20,9 @@ class Watching:
         self._log_bytes = log_bytes
         self._unsettled: dict[str, AttemptRow] = {}  # attempts that have not been judged yet, by uid
 
-    def started(self, run: RunRow, attempt: AttemptRow, queued_at: int | None) -> None:
+    def started(
+        self, run: RunRow, attempt: AttemptRow, queued_at: int | None, defined_in: tuple[int, int] | None = None
+    ) -> None:
         self._sampler.watch(run.workflow_name, attempt)
         self._unsettled[attempt.uuid] = attempt
         if attempt.number > 1:

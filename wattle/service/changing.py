@@ -22,10 +22,11 @@ from wattle.definition.selection import chosen_workers, lacking_inputs
 from wattle.definition.validate import read_workflow, without_worker
 from wattle.errors import Conflict, Invalid, Problem, Unavailable, WattleError, worker_not_found
 from wattle.service.definitions import Definitions
-from wattle.service.views import CreatedView, SignalView, StartedView, StopView
+from wattle.service.views import CreatedView, RedefinedView, SignalView, StartedView, StopView
 from wattle.store.queries import Queries
 from wattle.supervisor.commands import NOT_IN_RUN, Alone, Commands, Definition, NewVersion, Rest, StaleDefinition
 from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.redefining import values_in
 from wattle.supervisor.surroundings import env_files_of, read_env_file
 
 T = TypeVar("T")
@@ -198,7 +199,33 @@ class Changing:
             lambda commands, done: commands.restart_worker(workflow, worker, definition, force, done, alone)
         )
 
+    def apply_worker(self, workflow: str, worker: str) -> "Future[RedefinedView]":
+        """Give a service that an active run has the definition that is stored: it is restarted where that is another.
+
+        Conflict `NEEDS_NEW_RUN` where the run has to go on with the one it has.
+        """
+        definition = self._definitions.current(workflow)
+        error = self._why_not_usable(definition.workflow, worker)
+        return self._supervisor.call_until_done(
+            lambda commands, done: commands.redefine_worker(workflow, worker, definition, error, done)
+        )
+
     # --- helpers
+
+    def _why_not_usable(self, workflow: Workflow, worker: str) -> Invalid | None:
+        """What is wrong with the files that it needs, with the params of the run that is active."""
+        node = workflow.worker(worker)
+        if node is None:
+            return None
+        try:
+            self._check_env_files(workflow, [node])
+            if not workflow.has_path_placeholders:
+                return None
+            for run in self._queries.active_runs(self._definitions.state(workflow.name).workflow.id):
+                check_paths(workflow, resolve(workflow, values_in(run, workflow), run.id), self._context)
+        except Invalid as error:
+            return error
+        return None
 
     def _read(self, text: bytes) -> Workflow:
         document = parse_json(text, max_bytes=MAX_DEFINITION_BYTES)

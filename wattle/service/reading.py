@@ -125,11 +125,17 @@ class Reading:
             return view
         reasons = {
             ("completed", "ended"): "it ended well and every declared output is there",
-            ("running", "running"): f"its attempt {view.attempt} runs",
-            ("running", "ready"): f"its attempt {view.attempt} runs and is ready",
+            ("running", "running"): f"its attempt {view.attempt} runs{self._by_which(view)}",
+            ("running", "ready"): f"its attempt {view.attempt} runs and is ready{self._by_which(view)}",
             ("created", "queued"): "ready, waits for a free slot",
         }
         return replace(view, reason=reasons.get((view.status, view.phase), "its workflow has not been started"))
+
+    def _by_which(self, view: WorkerView) -> str:
+        """Whether its run has it by another definition than the one that is shown."""
+        parts = [] if view.version is None else self._definitions.document(view.version)["workers"]
+        is_shown = view.document in parts
+        return "" if is_shown else ", with an older definition than the stored one"
 
     def dag(self, workflow: str) -> DagView:
         views = {view.name: view for view in self.workers(workflow)}
@@ -163,7 +169,11 @@ class Reading:
         workers = {stored.name: stored for stored in self._queries.run_workers(row.id)}
         attempts = self._queries.attempts(row.id)
         document = self._definitions.document(row.version_id)
-        parts = [part for part in document["workers"] if row.worker in (None, part["name"])]
+        parts = [
+            self._part_in_run(part, workers.get(part["name"]))
+            for part in document["workers"]
+            if row.worker in (None, part["name"])
+        ]
         positions = {part["name"]: position for position, part in enumerate(document["workers"])}
         views = [_view(row.workflow_name, part, row.queued_at, row, workers.get(part["name"])) for part in parts]
         views = [replace(view, position=positions[view.name]) for view in views]
@@ -300,6 +310,13 @@ class Reading:
         slots = definition.workflow.max_parallel
         return [_explain(view, plan, slots) if view.name in names else view for view in views]
 
+    def _part_in_run(self, part: Mapping[str, Any], stored: RunWorkerRow | None) -> Mapping[str, Any]:
+        """The worker as it is defined in the run, which is by a newer version than the run's where it took one."""
+        if stored is None or stored.version_id is None:
+            return part
+        parts = self._definitions.document(stored.version_id)["workers"]
+        return next(each for each in parts if each["name"] == stored.name)
+
     def _is_active(self, view: WorkerView) -> bool:
         run = self._queries.run(view.run_id) if view.run_id is not None else None
         if run is None:
@@ -390,6 +407,7 @@ def _view(
         signal=stored.signal,
         due_at=stored.due_at,
         notices=stored.notices,
+        version=run.version_id if stored.version_id is None else stored.version_id,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wattle.supervisor.answers import SignalView, StartedView, StopView
+from wattle.supervisor.answers import RedefinedView, SignalView, StartedView, StopView
 
 __all__ = [
     "AttemptView",
@@ -14,6 +14,7 @@ __all__ = [
     "EventView",
     "LogState",
     "LogsState",
+    "RedefinedView",
     "RunView",
     "SignalView",
     "StartedView",
@@ -69,6 +70,7 @@ class WorkerView:
     pid: int | None = None
     due_at: int | None = None
     notices: tuple[str, ...] = ()
+    version: int | None = None  # by which its newest attempt in the run is defined
 
     @property
     def error_message(self) -> str | None:

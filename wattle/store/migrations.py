@@ -158,6 +158,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         ALTER TABLE run ADD COLUMN logs_removed_at BIGINT;
         """,
     ),
+    Migration(
+        "whose definition a worker has within a run",
+        """
+        ALTER TABLE run_worker ADD COLUMN version_id INTEGER REFERENCES version (id);
+        ALTER TABLE run_worker ADD COLUMN next_version_id INTEGER REFERENCES version (id);
+        """,
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -152,6 +152,8 @@ class RunWorker(pw.Model):
     due_at = pw.BigIntegerField(null=True)
     forced = pw.BooleanField()
     notices = pw.TextField(null=True)  # a JSON array of sentences; null where there is none
+    version_id = pw.IntegerField(null=True)
+    next_version_id = pw.IntegerField(null=True)
 
     class Meta:
         table_name = "run_worker"

@@ -48,7 +48,7 @@ _PUT_WORKER = _upsert(
     "run_worker",
     "run_id position",
     "run_id position name phase status attempt wanted reason_code reason exit_code signal "
-    "started_at ended_at due_at forced notices",
+    "started_at ended_at due_at forced notices version_id next_version_id",
     fixed="name",
 )
 _PUT_ATTEMPT = _upsert(
@@ -202,6 +202,8 @@ class Records:
                     row.due_at,
                     row.forced,
                     storable(_encode(row.notices)) if row.notices else None,
+                    row.version_id,
+                    row.next_version_id,
                 )
                 for row in rows
             ),

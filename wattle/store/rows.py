@@ -83,6 +83,8 @@ class RunWorkerRow(NamedTuple):
     `wanted` is `run`, `stop` or `restart`: set by a user, kept until it has been brought about.
     `due_at` is when a retry is due. `forced` starts it regardless of its inputs.
     `notices` are sentences that are no failure (a captured output, processes left behind).
+    `version_id` is the version by which its newest attempt is defined (None: the run's), `next_version_id` the one
+    that its next attempt will have (None: the same).
     """
 
     run_id: int
@@ -101,6 +103,8 @@ class RunWorkerRow(NamedTuple):
     due_at: int | None = None
     forced: bool = False
     notices: tuple[str, ...] = ()
+    version_id: int | None = None
+    next_version_id: int | None = None
 
 
 class AttemptRow(NamedTuple):

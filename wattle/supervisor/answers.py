@@ -53,6 +53,15 @@ class SignalView:
     refused: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RedefinedView:
+    """What became of a worker's stored definition. `effect` is "restarted"; "to_come" where it has not started yet,
+    "ended" where it is not started again, "unchanged" where it has that definition, "none" where no run is active."""
+
+    run_id: int | None
+    effect: str
+
+
 def together(stops: Iterable[StopView]) -> StopView:
     """What several stops brought about."""
     stops = list(stops)

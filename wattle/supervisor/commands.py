@@ -30,10 +30,11 @@ from wattle.errors import (
 from wattle.store.queries import Queries, WorkflowState
 from wattle.store.records import Records
 from wattle.store.rows import RunRow
-from wattle.supervisor.answers import StartedView, StopView, together
+from wattle.supervisor import redefining
+from wattle.supervisor.answers import RedefinedView, StartedView, StopView, together
 from wattle.supervisor.clock import Clock
 from wattle.supervisor.ledger import Ledger
-from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.live import LiveRun, LiveWorker, Redefinition
 from wattle.supervisor.runs import Runs
 from wattle.supervisor.signals import not_running
 
@@ -303,6 +304,32 @@ class Commands:
             self._begin(run, live, Event.RESTART, force)
             done(started)
 
+    def redefine_worker(
+        self, name: str, worker: str, definition: Definition, error: WattleError | None, done: Done
+    ) -> None:
+        """Give a service of an active run the definition that is stored now (redefining.py). `error`: why the files
+        that it needs cannot be used; it counts only where the definition is another one."""
+        self._current(name, definition.version_id)
+        version = definition.workflow
+        found = self._in_run(name, worker)
+        if found is None:
+            if version.worker(worker) is None:
+                raise worker_not_found(name, worker)
+            done(RedefinedView(None, "none"))
+            return
+        run, live = found
+        if not redefining.is_changed(run, live, version):
+            done(RedefinedView(run.id, "unchanged"))
+            return
+        _refuse_ending(run)
+        new, why = self._redefinition(run, live, definition)
+        if new is None or why is not None:
+            raise redefining.needs_new_run(run, live, why or "")
+        if error is not None:
+            raise error
+        self._commit(_nothing)  # raises where nothing new may be begun
+        redefining.redefine(self._runs, self._ledger, run, live, new, done)
+
     def stop_worker(self, name: str, worker: str, is_defined: bool, done: Done) -> None:
         """Stopping what does not run is no change (design: Stopping)."""
         found = self._in_run(name, worker)
@@ -324,6 +351,20 @@ class Commands:
         raise not_running(f"{name}/{worker}", None) if is_defined else worker_not_found(name, worker)
 
     # --- helpers
+
+    def _redefinition(
+        self, run: LiveRun, live: LiveWorker, definition: Definition
+    ) -> tuple[Redefinition | None, str | None]:
+        """The worker as it would be, and why it cannot be so in this run."""
+        version = definition.workflow
+        if version.worker(live.name) is None:
+            return None, redefining.why_not(run, live, None)
+        what = (run.row, run.workflow, definition.version_id, version, live.name, live.worker.position)
+        try:
+            new = redefining.redefinition(*what)
+        except Invalid as error:
+            return None, error.message
+        return new, redefining.why_not(run, live, new.worker)
 
     def _begin(self, run: LiveRun, live: LiveWorker, event: Event, force: bool) -> None:
         subject = run.subject(live)

@@ -42,7 +42,8 @@ class Prepared:
     """`unusable` is {directory: why it could not be made}, `unread` {env_file: why it could not be read}. With
     `waits` it is all to be tried again: the disk of the data directory does not take what is Wattle's own.
 
-    `uid` is the run's: a run that could not be committed leaves its id to the next one."""
+    `uid` is the run's: a run that could not be committed leaves its id to the next one. `whose` is the worker that it
+    was made for alone, as (position, version), None: for the run."""
 
     run_id: int
     uid: str
@@ -50,6 +51,7 @@ class Prepared:
     env_files: EnvFiles = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     waits: bool = False
+    whose: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Crashed:
         if not isinstance(self.job, partial) or self.job.func is not prepare:
             return None
         run_id, uid = self.job.args[:2]
-        return Prepared(run_id, uid, {})
+        return Prepared(run_id, uid, {}, whose=self.job.keywords.get("whose"))
 
     @property
     def subject(self) -> Subject | None:
@@ -138,6 +140,8 @@ def prepare(
     workflow: Workflow,
     workers: Sequence[Worker],
     data_dir: str,
+    *,
+    whose: tuple[int, int] | None = None,
 ) -> Prepared:
     """Make what workers need: their directories, their WATTLE_IO_FILEs; and read their env_files."""
     unusable: dict[str, str] = {}
@@ -163,7 +167,7 @@ def prepare(
             env_files[path] = read_env_file(path)
         except ValueError as reason:
             unread[path] = str(reason)
-    return Prepared(run_id, uid, unusable, env_files, unread, waits)
+    return Prepared(run_id, uid, unusable, env_files, unread, waits, whose)
 
 
 def look_at_outputs(subject: Subject, captured: CaptureLookup, again: bool = False) -> OutputsSeen:

@@ -13,6 +13,7 @@ from wattle.store.rows import AttemptRow, RunRow, RunWorkerRow
 from wattle.supervisor.answers import StopView, Told
 from wattle.supervisor.surroundings import EnvFiles
 
+REDEFINED = "restarted with its new definition"
 WANTED = {
     State.STOPPING: "stop",
     State.RESTARTING: "restart",
@@ -23,8 +24,29 @@ WANTED = {
 
 
 @dataclass(slots=True)
+class Redefinition:
+    """A service of a run as another version than the run's defines it, at its position in the run.
+
+    `workflow` has the variables of that version and the params of the run; the other workers are as the run has them.
+    """
+
+    version_id: int
+    place: int  # its position in that version
+    worker: Worker
+    workflow: Workflow
+    prepared: bool = False
+    unusable: dict[str, str] = field(default_factory=dict)  # as those of a run
+    env_files: EnvFiles = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class LiveWorker:
-    """One worker in an active run. `attempt` is the number of its newest attempt, 0 before the first."""
+    """One worker in an active run. `attempt` is the number of its newest attempt, 0 before the first.
+
+    `worker` is how that attempt is defined: by `own`, or by the run's version where that is None. `next` is how the
+    attempt after it will be, where that differs; it takes its place when that attempt begins (runs.py).
+    """
 
     worker: Worker
     state: State = State.WAITING
@@ -48,6 +70,16 @@ class LiveWorker:
     waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when its process is gone
     was_ready: bool = False  # the newest attempt, of a service
     restarts: tuple[int, ...] = ()  # instants (µs) of a service's automatic restarts since it was last well
+    own: Redefinition | None = None
+    next: Redefinition | None = None
+
+    def surroundings(self, run: "LiveRun") -> "LiveRun | Redefinition":
+        """Whose variables, params and env_files it has."""
+        return run if self.own is None else self.own
+
+    def defined_in(self, run: "LiveRun") -> tuple[int, int]:
+        """The version by which its newest attempt is defined, and its position there."""
+        return (run.row.version_id, self.worker.position) if self.own is None else (self.own.version_id, self.own.place)
 
     @property
     def name(self) -> str:
@@ -92,12 +124,14 @@ class LiveWorker:
             due_at=self.due_at,
             forced=self.forced,
             notices=self.notices,
+            version_id=None if self.own is None else self.own.version_id,
+            next_version_id=None if self.next is None else self.next.version_id,
         )
 
 
 @dataclass(slots=True)
 class LiveRun:
-    """One active run, pinned to the definition it started with."""
+    """One active run, pinned to the definition it started with, but for services that took a newer one (`own`)."""
 
     row: RunRow
     workflow: Workflow

@@ -12,8 +12,11 @@ from wattle.store.rows import AttemptRow, RunRow
 class Observer:
     """This one takes no notice."""
 
-    def started(self, run: RunRow, attempt: AttemptRow, queued_at: int | None) -> None:
-        """A process was spawned. `queued_at` (µs): when its order was made, None where that is not known."""
+    def started(
+        self, run: RunRow, attempt: AttemptRow, queued_at: int | None, defined_in: tuple[int, int] | None = None
+    ) -> None:
+        """A process was spawned. `queued_at` (µs): when its order was made, None where that is not known.
+        `defined_in`: its version and its position there, None where they are the run's."""
 
     def ended(self, attempt: AttemptRow) -> Mapping[str, Any] | None:
         """The whole process tree is gone. What is to be stored with the keeper's account of what it used."""

@@ -36,8 +36,9 @@ from wattle.supervisor import orders
 from wattle.supervisor.commands import NOT_IN_RUN, as_run, live_run, nodes_of
 from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import Keepers
-from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.live import LiveRun, LiveWorker, Redefinition
 from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.redefining import redefinition
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class Recovery:
             stored_workers = self._queries.run_workers(row.id)
             without = {stored.name for stored in stored_workers if stored.reason_code == NOT_IN_RUN}
             workers = nodes_of(row, workflow, without)
+            redefined = {stored.position: self._redefined(row, workflow, stored) for stored in stored_workers}
         except WattleError as error:
             logger.error("run %d of %s cannot be read and is left as it is: %s", row.id, row.workflow_name, error)
             return None
@@ -122,6 +124,9 @@ class Recovery:
         for stored in stored_workers:
             live = run.by_position.get(stored.position)
             if live is not None:
+                live.own, live.next = redefined[stored.position]
+                if live.own is not None:
+                    live.worker = live.own.worker
                 self._fill(run, live, stored, attempts.get((stored.position, stored.attempt)))
         for live in run.workers.values():
             if live.worker.service is not None:
@@ -130,6 +135,18 @@ class Recovery:
                 pending = (live.due_at,) if live.state is State.RETRYING and live.due_at is not None else ()
                 live.restarts = history_of(live.worker.service.restart, past) + pending
         return run
+
+    def _redefined(
+        self, row: RunRow, workflow: Workflow, stored: RunWorkerRow
+    ) -> tuple[Redefinition | None, Redefinition | None]:
+        """What its newest and its next attempt have instead of the run's definition."""
+        own, following = [
+            None
+            if version is None
+            else redefinition(row, workflow, version, self._load(version), stored.name, stored.position)
+            for version in (stored.version_id, stored.next_version_id)
+        ]
+        return own, following
 
     def _started_monotonic(self, row: RunRow) -> float:
         """As if the run had been seen to start: durations over a restart go by the wall clock."""

@@ -13,7 +13,7 @@ from wattle.metrics import usage
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import orders
 from wattle.supervisor.ledger import Ledger
-from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.live import REDEFINED, LiveRun, LiveWorker
 from wattle.supervisor.observer import Observer
 from wattle.supervisor.witnesses import Witnesses
 
@@ -99,13 +99,15 @@ class Reports:
             started_at=at,
         )
         self._ledger.attempt_changed(live.row)
-        self._observer.started(run.row, live.row, live.queued_at)
+        self._observer.started(run.row, live.row, live.queued_at, live.defined_in(run))
         self._runs.apply(run, live, Event.STARTED)
         self._ledger.worker_changed(run, live)
         self._runs.tell(run, live, "running", {"attempt": number, "pid": record["pid"]}, at)
         self._runs.links.later(run, live)
         if live.worker.service is not None:
             self._runs.services.watch(run, live)
+        if live.next is not None and live.state in (State.RUNNING, State.READY):
+            self._runs.apply(run, live, Event.RESTART, reason_code="restarted", reason=REDEFINED)
 
     def _exited(self, live: LiveWorker, number: int, record: Mapping[str, Any]) -> None:
         """Its leader has ended, not yet its tree. The row keeps the status for a keeper that has to adopt the rest."""

@@ -17,7 +17,7 @@ from wattle.supervisor.answers import together
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.links import Links
-from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.live import LiveRun, LiveWorker, Redefinition
 from wattle.supervisor.observer import Observer
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.reports import Reports
@@ -80,24 +80,35 @@ class Runs:
 
     def prepare(self, run: LiveRun, *, ahead: bool = False) -> None:
         """Have its files made. `ahead`: while it is committed, for that takes as long."""
-        workers = [live.worker for live in run.workers.values() if not live.has_ended]
+        workers = [live.worker for live in run.workers.values() if live.own is None and not live.has_ended]
         data_dir = self._places.data_dir
         log_dir, directories = f"{data_dir}/logs/{run.id}", orders.directories(workers)
         job = partial(files.prepare, run.id, run.row.uuid, log_dir, directories, run.workflow, workers, data_dir)
         if ahead:
             self._outbox.ahead(job)
-        else:
-            self._outbox.job(job)
+            return
+        self._outbox.job(job)
+        for live in run.workers.values():
+            if live.own is not None and not live.has_ended:
+                self._prepare_own(run, live.own)
+
+    def _prepare_own(self, run: LiveRun, own: Redefinition) -> None:
+        data_dir, workers = self._places.data_dir, [own.worker]
+        log_dir, directories = f"{data_dir}/logs/{run.id}", orders.directories(workers)
+        whose = (own.worker.position, own.version_id)
+        what = (run.id, run.row.uuid, log_dir, directories, own.workflow, workers, data_dir)
+        self._outbox.job(partial(files.prepare, *what, whose=whose))
 
     def prepared(self, message: files.Prepared) -> None:
         run = self.active.get(message.run_id)
-        if run is None or run.row.uuid != message.uid:
+        whose = None if run is None or run.row.uuid != message.uid else _whose(run, message)
+        if run is None or whose is None:
             return
         if message.waits:
-            self._timers.at(self._clock.monotonic() + PREPARE_AGAIN_SECONDS, partial(self._prepare_again, run))
+            self._timers.at(self._clock.monotonic() + PREPARE_AGAIN_SECONDS, partial(self._prepare_again, run, whose))
             return
-        run.prepared, run.unusable = True, message.unusable
-        run.env_files, run.unread = message.env_files, message.unread
+        whose.prepared, whose.unusable = True, message.unusable
+        whose.env_files, whose.unread = message.env_files, message.unread
         delayed, run.delayed = run.delayed, []
         for live in (run.workers[name] for name in delayed):
             if live.state is State.QUEUED:
@@ -106,8 +117,12 @@ class Runs:
                 self.apply(run, live, Event.WITHDRAWN)
         self.advance(run)
 
-    def _prepare_again(self, run: LiveRun) -> None:
-        if self.active.get(run.id) is run:
+    def _prepare_again(self, run: LiveRun, whose: LiveRun | Redefinition) -> None:
+        if self.active.get(run.id) is not run:
+            return
+        if isinstance(whose, Redefinition):
+            self._prepare_own(run, whose)
+        else:
             self.prepare(run)
 
     def job_crashed(self, message: files.Crashed) -> None:
@@ -270,6 +285,10 @@ class Runs:
 
     def begin_attempt(self, run: LiveRun, live: LiveWorker) -> None:
         self.reports.witnesses.release(live.uid)
+        if live.next is not None:  # until now all was the former attempt's: its probes, its signal, its grace
+            live.own, live.worker, live.next = live.next, live.next.worker, None
+            live.restarts = ()
+            self._prepare_own(run, live.own)
         live.attempt += 1
         live.uid = orders.uid_of(run.row, live.worker, live.attempt)
         live.reason_code = live.reason = live.exit_code = live.signal = None
@@ -285,18 +304,19 @@ class Runs:
 
     def send_order(self, run: LiveRun, live: LiveWorker) -> None:
         """Send the order for the worker's current attempt; harmless to repeat."""
-        places = self._places
-        if not run.prepared and orders.needs_files(run.workflow, live.worker):
+        places, whose = self._places, live.surroundings(run)
+        workflow = whose.workflow
+        if not whose.prepared and (whose is not run or orders.needs_files(workflow, live.worker)):
             run.delayed.append(live.name)
             return
-        if run.unusable or run.unread:
-            refusal = orders.why_not(run.workflow, live.worker, run.id, places.data_dir, run.unusable, run.unread)
+        if whose.unusable or whose.unread:
+            refusal = orders.why_not(workflow, live.worker, run.id, places.data_dir, whose.unusable, whose.unread)
             if refusal is not None:
                 self._refuse(run, live, *refusal)
                 return
         data_dir, launcher_dir = places.data_dir, places.launcher_dir
         self._outbox.order(
-            orders.order(run.row, run.workflow, live.worker, live.attempt, data_dir, launcher_dir, run.env_files)
+            orders.order(run.row, workflow, live.worker, live.attempt, data_dir, launcher_dir, whose.env_files)
         )
 
     def _refuse(self, run: LiveRun, live: LiveWorker, reason_code: str, reason: str) -> None:
@@ -438,6 +458,15 @@ class Runs:
         if live.notices:
             payload["notices"] = list(live.notices)
         return payload
+
+
+def _whose(run: LiveRun, message: files.Prepared) -> LiveRun | Redefinition | None:
+    """What was prepared: the run, or a worker's own definition; None where it has another one by now."""
+    if message.whose is None:
+        return run
+    position, version_id = message.whose
+    own = run.by_position[position].own
+    return own if own is not None and own.version_id == version_id else None
 
 
 def _detail(live: LiveWorker) -> str | None:

@@ -157,10 +157,11 @@ class Services:
         for path in files:
             if os.path.exists(path):
                 os.truncate(path, 0)
+        whose = live.surroundings(run)
         self._outbox.order(
             orders.probe_order(
-                run.row, run.workflow, live.worker, live.attempt, watch.probe, watch.key, watch.order, files,
-                (self._data_dir, self._launcher_dir), run.env_files,
+                run.row, whose.workflow, live.worker, live.attempt, watch.probe, watch.key, watch.order, files,
+                (self._data_dir, self._launcher_dir), whose.env_files,
             )
         )
 
