@@ -335,6 +335,12 @@ class Client:
         path, query = _path("workflows", workflow, "logs", "stream"), {"tail": tail, "stream": stream}
         return self._follow(path, query, "", patience_seconds, was_there)
 
+    def stream_run_logs(
+        self, run: int | str, *, patience_seconds: float = 60.0, was_there: bool = False
+    ) -> Iterator[dict[str, Json]]:
+        """The same of all workers of one run, until it has ended."""
+        return self._follow(_path("runs", str(run), "logs", "stream"), {}, "", patience_seconds, was_there)
+
     def _follow(
         self, path: str, query: Mapping[str, Json], last_id: str, patience_seconds: float, was_there: bool
     ) -> Iterator[dict[str, Json]]:

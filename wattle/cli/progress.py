@@ -59,7 +59,7 @@ class Progress:
         if self._begun_at is None:
             self._begin(client.get_run(self.run_id))
         if self._view is View.LOGS and self._logs is None:
-            self._logs = RunLogs(self._session, client, self.workflow)
+            self._logs = RunLogs(self._session, client, self.run_id)
         with self._teller(client) as tell:
             run = self._read_on(client, tell)
         if self._logs is not None:
@@ -150,21 +150,22 @@ class Progress:
 
 
 class RunLogs:
-    """What all workers of the active run print, each line behind its worker's name, on a thread of its own."""
+    """What all workers of the run print, each line behind its worker's name, on a thread of its own: one stream, in the
+    order in which the lines were written."""
 
-    def __init__(self, session: Session, client: Client, workflow: str) -> None:
-        from wattle.cli.following import Followed
+    def __init__(self, session: Session, client: Client, run_id: int) -> None:
         from wattle.cli.printing import Printer
 
-        targets = [(workflow, worker["name"]) for worker in client.list_worker_summaries(workflow)]
-        printer = Printer(session.out, [name for _, name in targets], has_prefix=True)
-        self._followed = Followed(client, targets)
+        names = [worker["name"] for worker in client.get_run(run_id)["workers"]]
+        printer = Printer(session.out, names, has_prefix=True)
+        self._lines = client.stream_run_logs(run_id, was_there=True)
         self._thread = threading.Thread(target=self._print, args=(printer,), name="logs", daemon=True)
         self._thread.start()
 
     def _print(self, printer: "Printer") -> None:
         with suppress(WattleError, OSError):  # the run goes on, whoever reads; its end is told all the same
-            self._followed.print(printer)
+            for line in self._lines:
+                printer.line(line.get("worker") or "", line)
 
     def finish(self) -> None:
         """Wait until everything that was printed has been shown."""
