@@ -304,6 +304,7 @@ class Client:
         patience_seconds: float = 60.0,
         tail: int | None = None,
         stream: str | None = None,
+        attempt: int | None = None,
         last_event_id: str = "",
         was_there: bool = False,
     ) -> Iterator[dict[str, Json]]:
@@ -312,11 +313,11 @@ class Client:
         Lines are `{"type": "stdout"|"stderr", "content", "time", …}`; all else is `{"type": "attempt" | "gap" |
         "truncated" | "end" | "error", …}`. A lost connection is made again where it was, without a line lost
         or twice; after `patience_seconds` without a server it is NoServer, at once where there never was one
-        (`was_there` says that there was). `stream` is the only one wanted; `last_event_id`, which is
-        `<attempt uid>:<stdout offset>:<stderr offset>`, is where to go on.
+        (`was_there` says that there was). `stream` is the only one wanted, `attempt` the only one of the newest run;
+        `last_event_id`, which is `<attempt uid>:<stdout offset>:<stderr offset>`, is where to go on.
         """
         path = _path("workers", workflow, worker, "logs", "stream")
-        query = {"tail": tail, "stream": stream}
+        query = {"tail": tail, "stream": stream, "attempt": attempt}
         return self._follow(path, query, last_event_id, patience_seconds, was_there)
 
     def stream_workflow_logs(

@@ -126,7 +126,7 @@ def test_logs_of_several_and_only_what_is_wanted(shell, server):
     bad = shell.run("logs", "a", "--grep", "(")
     assert bad.returncode == 2 and "no regular expression" in bad.stderr
     assert shell.run("logs", "a", "--since", "yesterday").returncode == 2
-    assert shell.run("logs", "a", "-f", "--attempt", "1").returncode == 2
+    assert shell.run("logs", "a", "-f", "--attempt", "1", "--stderr").stdout.endswith("err 3\n")
 
 
 def test_only_colours_reach_a_terminal_unless_it_is_to_be_raw(shell, server, terminal):
@@ -169,6 +169,32 @@ def test_a_run_with_its_logs(shell):
     first, *others = done.stdout.splitlines()
     assert first == "gate       | at the gate", "one stream, in the order in which they were written"
     assert sorted(others) == ["afterwards | three", "afterwards | two"]
+
+
+def test_an_attempt_is_followed_to_its_end_and_no_further(shell, server):
+    tries = "echo try $WATTLE_ATTEMPT; while [ ! -e end$WATTLE_ATTEMPT ]; do sleep 0.05; done; exit 1"
+    worker = {"name": "w", "command": tries, "retry": {"limit": 1, "delay_seconds": 0.05}}
+    stored(shell, {"name": "a", "working_dir": str(shell.directory), "workers": [worker, worker | {"name": "v"}]})
+    shell.run("start", "a")
+    wait_for(lambda: shell.run("logs", "a/w").stdout == "try 1\n")
+    followed = shell.start("logs", "a/w", "-f", "--attempt", "1")
+    both = shell.start("logs", "a", "-f", "--attempt", "1")
+    searched = shell.start("logs", "a/w", "-f", "--attempt", "1", "--grep", "try", "--json")
+    for each in (followed, both, searched):
+        wait_for(lambda each=each: "try 1" in each.out)
+    assert shell.run("logs", "a/w", "-f", "--attempt", "2").returncode == 5
+    shell.write("end1", {})
+    assert (followed.ends(), followed.out) == (0, "try 1\n"), "attempt 2 lives"
+    assert (both.ends(), sorted(both.out.splitlines())) == (0, ["v | try 1", "w | try 1"])
+    assert searched.ends() == 0
+    assert [json.loads(line)["type"] for line in searched.out.splitlines()] == ["stdout", "end"]
+    end = json.loads(searched.out.splitlines()[-1])
+    assert (end["type"], end["status"], end["exit_code"]) == ("end", "failed", 1)
+    wait_for(lambda: shell.run("logs", "a/w").stdout == "try 2\n")
+    assert shell.run("logs", "a/w", "-f", "--attempt", "1").stdout == "try 1\n"
+    second = shell.start("logs", "a/w", "-f", "--attempt", "2")
+    shell.write("end2", {})
+    assert (second.ends(), second.out) == (0, "try 2\n")
 
 
 def test_events_and_history(shell, server):

@@ -10,7 +10,7 @@ from wattle.api.streams import stream_of
 from wattle.engine.outcome import signal_name
 from wattle.logs.chronology import Chronology
 from wattle.logs.follow import Follower
-from wattle.service.views import RedefinedView
+from wattle.service.views import LogState, RedefinedView
 
 blueprint = Blueprint("workers", __name__)
 
@@ -95,7 +95,10 @@ def delete_worker(workflow: str, worker: str) -> Response:
 
 @blueprint.get(f"{_WORKER}/logs/stream")
 def stream_logs(workflow: str, worker: str) -> Response:
-    """Server-Sent Events; 204 where a worker that has ended has nothing to say after the id given."""
+    """Server-Sent Events; 204 where a worker or `attempt` that has ended has nothing to say after the id given."""
+    number = query.optional_integer("attempt", low=1)
+    if number is not None:
+        return _stream_attempt(workflow, worker, number)
     log_state = rooms().reading.log_state
     log_state(workflow, worker)  # an unknown worker is a 404 and no stream
     return stream_of(
@@ -104,4 +107,17 @@ def stream_logs(workflow: str, worker: str) -> Response:
         ),
         f"{workflow}/{worker}",
         "worker",
+    )
+
+
+def _stream_attempt(workflow: str, worker: str, number: int) -> Response:
+    """Of one attempt: it ends with that, whatever follows."""
+    state_of = rooms().reading.attempt_state
+    uid = state_of(workflow, worker, number).attempt_uid
+
+    def look(known: str | None) -> LogState:
+        return state_of(workflow, worker, number, known or uid)
+
+    return stream_of(
+        lambda options: Follower(look, chronology=Chronology.of, **options), f"{workflow}/{worker}", f"attempt {uid}"
     )

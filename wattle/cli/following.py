@@ -16,17 +16,26 @@ EVERYTHING = Wanted()
 
 
 def follow(
-    client: Client, worker: Worker, tail: int | None, wanted: Wanted, *, was_there: bool = False
+    client: Client,
+    worker: Worker,
+    tail: int | None,
+    wanted: Wanted,
+    *,
+    attempt: int | None = None,
+    was_there: bool = False,
 ) -> Iterator[Line]:
     """What one worker has printed (of each stream the last `tail` wanted lines), then what comes, until its part in the
-    run is over. What is there is chosen by the server, what comes by us. `was_there`: the server has answered before.
+    run is over, or that `attempt` alone is. What is there is chosen by the server, what comes by us. `was_there`: the
+    server has answered before.
     """
     place, is_over = "", False
     if wanted.is_part:
-        beginning = read_beginning(client, worker, tail, wanted)
+        beginning = read_beginning(client, worker, tail, wanted, attempt)
         yield from beginning.lines
         place, is_over, tail = beginning.id, beginning.is_over, None
-    lines = client.stream_logs(*worker, tail=tail, stream=wanted.stream, last_event_id=place, was_there=was_there)
+    lines = client.stream_logs(
+        *worker, tail=tail, stream=wanted.stream, attempt=attempt, last_event_id=place, was_there=was_there
+    )
     for line in lines if wanted.grep is None else whole_lines(lines):
         is_over = is_over and line["type"] != "attempt"
         if wanted.keeps(line, is_new=not is_over):
@@ -37,7 +46,8 @@ class Followed:
     """One thread watches for workers that start, one more reads each stream; the caller's thread prints.
 
     `tail`: only the last lines of each at first, then all that come. `whole` are workflows of which every worker and
-    all lines are wanted: theirs is one stream, in the order in which the lines were written.
+    all lines are wanted: theirs is one stream, in the order in which the lines were written. `attempt`: only that one
+    of each target, all of which have it.
     """
 
     def __init__(
@@ -48,8 +58,10 @@ class Followed:
         tail: int | None = None,
         wanted: Wanted = EVERYTHING,
         whole: Collection[str] = (),
+        attempt: int | None = None,
     ) -> None:
         self._client, self._tail, self._wanted, self._whole = client, tail, wanted, list(whole)
+        self._attempt = attempt
         self._targets = [target for target in targets if target[0] not in whole]
         self._has_many_workflows = len({workflow for workflow, _ in targets}) > 1
         self._arrived: queue.SimpleQueue[tuple[str, Line] | Exception | None] = queue.SimpleQueue()
@@ -76,7 +88,10 @@ class Followed:
 
     def _follow_all(self) -> None:
         threads = [self._start(self._follow_whole, workflow) for workflow in self._whole]
-        if self._targets:
+        if self._attempt is not None:
+            for target in self._targets:
+                self._open(target)
+        elif self._targets:
             self._watch()
         for thread in (*threads, *self._streams.values()):
             thread.join()
@@ -119,12 +134,18 @@ class Followed:
             }
             for target in self._targets:
                 if target[0] == workflow and target[1] in started and target not in self._streams:
-                    self._places.acquire()
-                    self._streams[target] = self._start(self._stream, target)
+                    self._open(target)
+
+    def _open(self, target: Worker) -> None:
+        self._places.acquire()
+        self._streams[target] = self._start(self._stream, target)
 
     def _stream(self, target: Worker) -> None:
         try:
-            for line in follow(self._client, target, self._tail, self._wanted, was_there=True):
+            lines = follow(
+                self._client, target, self._tail, self._wanted, attempt=self._attempt, was_there=True
+            )
+            for line in lines:
                 self._arrived.put((self._name(target), line))
         finally:
             self._places.release()

@@ -88,14 +88,17 @@ def read_tail(
     return Tail([_plain(entry) for entry in answer["data"]], answer.get("complete", True))
 
 
-def read_beginning(client: Client, worker: Worker, most: int | None, wanted: Wanted) -> Beginning:
-    """The wanted lines that are there, the last `most` of each stream. Empty where the worker was not started yet."""
-    attempt = _newest_attempt(client, worker)
+def read_beginning(
+    client: Client, worker: Worker, most: int | None, wanted: Wanted, number: int | None = None
+) -> Beginning:
+    """The wanted lines that are there, the last `most` of each stream; of attempt `number`, None: the newest. Empty
+    where that was not started yet."""
+    attempt = _attempt(client, worker, number)
     for _ in range(TRIES):
         if attempt is None:
             return Beginning([])
         lines, ends = _read_all(client, worker, most, wanted, attempt["number"], is_live=not attempt["completed_at"])
-        before, attempt = attempt, _newest_attempt(client, worker)
+        before, attempt = attempt, _attempt(client, worker, number)
         if attempt is not None and attempt["uuid"] == before["uuid"]:
             place = f"{before['uuid']}:{ends['stdout']}:{ends['stderr']}"
             return Beginning(lines, place, bool(before["completed_at"]))
@@ -120,11 +123,13 @@ def whole_lines(lines: Iterable[Line]) -> Iterator[Line]:
     yield from begun.values()
 
 
-def _newest_attempt(client: Client, worker: Worker) -> dict[str, Any] | None:
+def _attempt(client: Client, worker: Worker, number: int | None) -> dict[str, Any] | None:
     state = client.why(*worker)
     if state["run_id"] is None:
         return None
     found = [one for one in client.get_run(state["run_id"])["attempts"] if one["worker"] == worker[1]]
+    if number is not None:
+        found = [one for one in found if one["number"] == number]
     return max(found, key=lambda one: one["number"], default=None)
 
 

@@ -66,7 +66,9 @@ class PatternType(click.ParamType):
 @click.option("-t", "--timestamps", "with_times", is_flag=True, help="When each line was written.")
 @click.option("--stdout", "stream", flag_value="stdout", help="Only standard output.")
 @click.option("--stderr", "stream", flag_value="stderr", help="Only standard error.")
-@click.option("--attempt", type=click.IntRange(1), metavar="K", help="That attempt's, not the newest one's.")
+@click.option(
+    "--attempt", type=click.IntRange(1), metavar="K", help="That attempt's, not the newest one's; -f: to its end."
+)
 @click.option("--grep", type=PatternType(), metavar="REGEX", help="Only lines in which it is found.")
 @click.option("--raw", is_flag=True, help="To a terminal too: every byte, escape sequences included.")
 @json_option
@@ -95,13 +97,11 @@ def logs_verb(
     wattle logs etl/load etl/clean      two of them
     wattle logs 'etl/*' --grep ERROR    lines of all in which it is found
     """
-    if follow and attempt is not None:
-        raise click.UsageError(
-            "--attempt is of the past and -f of the present; leave one out", click.get_current_context()
-        )
     wanted = Wanted(stream, since, until, grep)
     with connect_or_read(session.config) as client:
         workers, whole = _workers(client, targets)
+        if follow and attempt is not None:
+            workers = _with_attempt(client, workers, attempt)
         names = _names(workers)
         options: dict[str, Any] = {"with_times": with_times, "raw": raw, "as_json": as_json}
         if not follow:
@@ -109,11 +109,12 @@ def logs_verb(
             return
         printer = Printer(session.out, names, **options)
         if len(workers) == 1:
-            for line in follow_one(client, workers[0], lines, wanted):
+            for line in follow_one(client, workers[0], lines, wanted, attempt=attempt):
                 printer.line(names[0], line)
         else:
-            at_once = () if as_json or wanted.is_part else whole  # JSON tells of the end of each worker
-            Followed(client, workers, tail=lines, wanted=wanted, whole=at_once).print(printer)
+            # JSON tells of the end of each worker
+            at_once = () if as_json or wanted.is_part or attempt is not None else whole
+            Followed(client, workers, tail=lines, wanted=wanted, whole=at_once, attempt=attempt).print(printer)
 
 
 def _workers(client: Client, targets: tuple[Target, ...]) -> tuple[list[Worker], list[str]]:
@@ -165,6 +166,22 @@ def _print_tails(
             session.note(f"these are the last {CUT} of each stream of '{name}'. --since WHEN shows all from then on")
         elif lines is None and not wanted.is_part and len(tail.lines) >= DEFAULT_LINES:
             session.note(f"these are the last {DEFAULT_LINES} lines of '{name}'. -n N shows more")
+
+
+def _with_attempt(client: Client, workers: list[Worker], attempt: int) -> list[Worker]:
+    """Those that have that attempt; ClientError where none has."""
+    kept, lacking = [], None
+    for worker in workers:
+        try:
+            client.log_tail(*worker, 0, attempt=attempt)
+            kept.append(worker)
+        except ClientError as error:
+            if error.code != "ATTEMPT_NOT_FOUND":
+                raise
+            lacking = error
+    if lacking is not None and not kept:
+        raise lacking
+    return kept
 
 
 def _tails(

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from wattle.definition.graph import build_graph
 from wattle.engine.plan import RunPlan
 from wattle.engine.states import Status
-from wattle.errors import WattleError, run_not_found, worker_not_found
+from wattle.errors import NotFound, WattleError, run_not_found, worker_not_found
 from wattle.logs.files import LogFiles, attempt_files
 from wattle.logs.links import ensure_links
 from wattle.service.definitions import Definitions
@@ -217,6 +217,20 @@ class Reading:
             next_uid=self._next_uid(view, row) if attempt is None else None,
             started_at=row.started_at,
             ended_at=row.ended_at,
+        )
+
+    def attempt_state(self, workflow: str, worker: str, number: int, uid: str | None = None) -> LogState:
+        """Where that attempt writes, of the newest run or of the one that the uid is of; over once it has ended."""
+        view = self._find(workflow, worker)
+        row = self._attempt_named(view, uid) if uid is not None else None
+        if row is None or row.number != number:
+            row = self._attempt(view, number)
+        if row is None:
+            message = f"Worker '{workflow}/{worker}' has no attempt {number} in its newest run"
+            raise NotFound("ATTEMPT_NOT_FOUND", message)
+        files, live = attempt_files(self._data_dir, row.run_id, row.position, row.number), row.ended_at is None
+        return LogState(
+            row.uuid, number, *files, live, not live, row.status, row.exit_code, row.started_at, row.ended_at
         )
 
     def log_files(self, workflow: str, worker: str) -> LogFiles:
