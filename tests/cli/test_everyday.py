@@ -197,6 +197,24 @@ def test_an_attempt_is_followed_to_its_end_and_no_further(shell, server):
     assert (second.ends(), second.out) == (0, "try 2\n")
 
 
+def test_logs_of_a_worker_that_never_started_say_why(shell, server):
+    after = [{"name": f"after{number}", "command": "true", "depends_on": ["gate"]} for number in range(5)]
+    stored(shell, gate("w", *after))
+    never = shell.run("logs", "w/gate")
+    assert (never.returncode, never.stdout) == (0, "")
+    assert "'gate' has not started: its workflow has not been started" in never.stderr
+    shell.run("start", "w")
+    wait_for(lambda: "at the gate" in shell.run("logs", "w/gate").stdout)
+    waits = shell.run("logs", "w/after0", "--json")
+    assert (waits.returncode, json.loads(waits.stdout)) == (0, [])
+    assert "'after0' has not started: waits for gate (not finished)" in waits.stderr
+    many = shell.run("logs", "w").stderr
+    assert "'after0', 'after1', 'after2' and 2 more have not started; `wattle why w` says why" in many
+    go(shell, "w")
+    shell.run("wait", "w")
+    assert shell.run("logs", "w/after0").stderr == ""
+
+
 def test_events_and_history(shell, server):
     stored(shell, {"name": "w", "workers": [{"name": "a", "command": "true"}, {"name": "b", "command": "exit 1"}]})
     shell.run("start", "w")

@@ -20,6 +20,7 @@ from wattle.cli.target import Target
 from wattle.client import Client, ClientError
 
 DEFAULT_LINES = 1000
+MOST_REASONS = 3  # told one by one
 CUT = "1 MiB"  # of a stream, which a server gives as a tail
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -155,6 +156,7 @@ def _print_tails(
 ) -> None:
     most = DEFAULT_LINES if lines is None else lines
     tails = _tails(client, workers, most, wanted, attempt, options["with_times"]) if most else {}
+    _tell_unstarted(session, client, {name: workers[name] for name, tail in tails.items() if not tail.lines})
     if options["as_json"]:
         session.out.json([{"worker": name, **line} for name, tail in tails.items() for line in tail.lines])
         return
@@ -166,6 +168,25 @@ def _print_tails(
             session.note(f"these are the last {CUT} of each stream of '{name}'. --since WHEN shows all from then on")
         elif lines is None and not wanted.is_part and len(tail.lines) >= DEFAULT_LINES:
             session.note(f"these are the last {DEFAULT_LINES} lines of '{name}'. -n N shows more")
+
+
+def _tell_unstarted(session: Session, client: Client, silent: dict[str, Worker]) -> None:
+    """Why there is nothing of those that never started; of many only that there are such."""
+    unstarted: dict[str, Worker] = {}
+    for workflow in dict.fromkeys(workflow for workflow, _ in silent.values()):
+        states = {one["name"]: one for one in client.list_worker_summaries(workflow)}
+        mine = {name: worker for name, (of, worker) in silent.items() if of == workflow}
+        unstarted |= {name: (workflow, worker) for name, worker in mine.items() if not states[worker]["started_at"]}
+    if len(unstarted) > MOST_REASONS:
+        names = ", ".join(f"'{name}'" for name in list(unstarted)[:MOST_REASONS])
+        whose = "` and `wattle why ".join(dict.fromkeys(workflow for workflow, _ in unstarted.values()))
+        more = len(unstarted) - MOST_REASONS
+        session.note(f"{names} and {more} more have not started; `wattle why {whose}` says why")
+        return
+    for name, worker in unstarted.items():
+        state = client.why(*worker)
+        if not state["attempt"]:
+            session.note(f"'{name}' has not started: {state['reason']}")
 
 
 def _with_attempt(client: Client, workers: list[Worker], attempt: int) -> list[Worker]:
