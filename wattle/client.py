@@ -8,9 +8,14 @@
         for event in wattle.events(workflow="demo"):
             print(event["subject"], event["kind"])
 
-Methods give the plain `data` of the answer (dicts, lists, texts; instants are `YYYY-MM-DDTHH:MM:SS.mmmZ`).
-They raise `ClientError` where the server refuses and `NoServer` where none answers. A client may be used by
-several threads at once. It holds no state of workflows, reads no environment and no configuration.
+Methods give the plain `data` of the answer (dicts, lists, texts; instants are `YYYY-MM-DDTHH:MM:SS.mmmZ`, durations
+seconds, sizes bytes; what is not known is None, its key there). Each says what is in it; docs/http.md shows every
+answer and lists every code, docs/python.md the methods beside the routes.
+
+All raise `ClientError` where the server refuses (its `code` is what to look at: `WORKFLOW_NOT_FOUND`, …; a name that is
+not there is refused by every method that takes one, so methods name only what is theirs) and `NoServer` where none
+answers; both are `wattle.errors.WattleError`. A client may be used by several threads at once. It holds no state of
+workflows, reads no environment and no configuration.
 """
 
 import json
@@ -18,7 +23,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypedDict, Unpack
 from urllib.parse import quote
 
 from wattle.errors import Problem, WattleError
@@ -36,14 +41,16 @@ Json = Any
 
 
 class NoServer(WattleError):
-    """No Wattle answers there: start one with `wattle serve`."""
+    """No Wattle answers there: start one with `wattle serve`. `code` is `NO_SERVER`."""
 
     def __init__(self, message: str) -> None:
         super().__init__("NO_SERVER", message)
 
 
 class ClientError(WattleError):
-    """The server refused. `status` is the HTTP status, `details` are the single problems of a definition."""
+    """The server refused. `code` says why and never changes its meaning, `message` is for people, `status` is the HTTP
+    status. `details` are the single problems of a definition, each with `code`, `message`, `pointer`, `line`, `column`,
+    `suggestion`; empty for all other refusals. Where something else than Wattle answers, `code` is `NOT_WATTLE`."""
 
     def __init__(self, code: str, message: str, status: int, details: Sequence[Problem] = ()) -> None:
         super().__init__(code, message, details=details)
@@ -51,10 +58,12 @@ class ClientError(WattleError):
 
 
 class Started(NamedTuple):
-    """The server's sentence, and the run it started (None where the server does not say)."""
+    """The server's sentence, and the run it started (None where the server does not say). `repeated`: a start with the
+    same idempotency key had started that run before, and nothing was started now."""
 
     text: str
     run_id: int | None
+    repeated: bool = False
 
 
 class Signalled(NamedTuple):
@@ -75,6 +84,9 @@ class Applied(NamedTuple):
     effect: str
 
 
+_From = TypedDict("_From", {"from": int | str}, total=False)  # no name for a keyword
+
+
 class Stored(NamedTuple):
     """The server's sentence, whether anything changed, and what it thinks is odd."""
 
@@ -83,11 +95,48 @@ class Stored(NamedTuple):
     warnings: tuple[str, ...]
 
 
+class Stopped(NamedTuple):
+    """The server's sentence, whether SIGKILL was needed, and whom it told to end, when and how: `stop` is
+    `{"signalled", "signals", "escalated", "survivors", "unattributed"}`, empty where the server does not say."""
+
+    text: str
+    escalated: bool
+    stop: dict[str, Json]
+
+
+class Listing(TypedDict, total=False):
+    """Which rows of a list, and in which order. `page` counts from 1."""
+
+    status: str  # one, or several with commas
+    sort_by: str  # a key of the rows
+    order: Literal["asc", "desc"]
+    page: int
+    page_size: int
+
+
+class LogQuery(_From, total=False):
+    """Which part of a log, as in docs/http.md. `from` is an offset of one stream, or `"<stdout>:<stderr>"` of both;
+    `limit` bytes of each; `since` and `until` instants (ISO 8601, or seconds since 1970); `grep` a regular expression
+    of Python's, with `context` lines around; `tail` the last lines, and nothing of the others with it; `times` with
+    it."""
+
+    limit: int
+    since: str | float
+    until: str | float
+    grep: str
+    context: int
+    stream: str
+    attempt: int
+    tail: int
+    times: bool
+
+
 class Client:
     """One server: by URL, by the path of its Unix socket, or by any httpx transport.
 
     `lang` "zh" asks for the documented Chinese messages. `timeout_seconds` is how long a server may take to
-    answer; calls that wait for workers to end wait as long as that takes.
+    answer; calls that wait for workers to end wait as long as that takes. It connects when it is first used; a
+    connection that was lost is made again by the next call.
     """
 
     def __init__(
@@ -118,6 +167,7 @@ class Client:
         )
 
     def close(self) -> None:
+        """Give back its connections. It is closed at the end of a `with` too."""
         self._http.close()
         if self._directory_fd is not None:
             os.close(self._directory_fd)
@@ -131,22 +181,34 @@ class Client:
 
     # --- workflows
 
-    def list_workflows(self) -> list[dict[str, Json]]:
-        return self._get("/api/workflows")
+    def list_workflows(self, **listing: Unpack[Listing]) -> list[dict[str, Json]]:
+        """`{"name", "working_dir", "status", "phase", "reason", "created_at", "started_at", "completed_at",
+        "deleted_at"}` of each. `status` is `created running completed failed cancelled`, that of the latest run of the
+        whole workflow; `phase` says what it leaves out, `reason` is a sentence. `INVALID_PARAMETER` for a `listing`
+        that cannot be."""
+        return self._get("/api/workflows", **listing)
 
-    def get_workflow(self, name: str) -> dict[str, Json]:
-        return self._get(_path("workflows", name))
+    def get_workflow(self, name: str, *, with_workers: bool = False) -> dict[str, Json]:
+        """The same of one; `with_workers` has its `workers` as `list_worker_summaries` gives them."""
+        return self._get(_path("workflows", name), include="workers" if with_workers else None)
 
     def definition(self, name: str) -> dict[str, Json]:
         """The workflow's definition as it is stored: directories and output paths absolute."""
         return self._get(_path("workflows", name), include="definition")["definition"]
 
+    def workflow_schema(self) -> dict[str, Json]:
+        """The JSON Schema (2020-12) of a definition."""
+        return self._call("GET", "/api/schema/workflow")
+
     def create_workflow(self, document: Mapping[str, Json] | bytes) -> Stored:
-        """`document` as JSON text goes out byte for byte."""
+        """`document` as JSON text goes out byte for byte. `WORKFLOW_ALREADY_EXISTS` where the name is taken; where the
+        definition has problems `VALIDATION_ERROR`, `INVALID_COMMAND`, `DEPENDENCY_VALIDATION_FAILED`,
+        `CIRCULAR_DEPENDENCY` or `INVALID_JSON`, with all of them in `details`."""
         return _stored(self._call("POST", "/api/workflows", body=document), changed=True)
 
     def put_workflow(self, name: str, document: Mapping[str, Json] | bytes) -> Stored:
-        """Store a new version of the workflow where it differs, or create it."""
+        """Store a new version of the workflow where it differs, or create it. An active run keeps the version that it
+        began with. Problems of the definition are refused as by `create_workflow`."""
         try:
             return _stored(self._call("PUT", _path("workflows", name), body=document))
         except ClientError as error:
@@ -155,8 +217,9 @@ class Client:
             return self.create_workflow(document)
 
     def delete_workflow(self, name: str, *, force: bool = False) -> str:
-        """With `force` it is stopped first. Answers when nothing of it is left."""
-        return self._patiently("DELETE", _path("workflows", name), force=force)
+        """With `force` it is stopped first, else one that runs is `WORKFLOW_RUNNING`. Answers with the server's
+        sentence when nothing of it is left."""
+        return self._patiently("DELETE", _path("workflows", name), force=force)["data"]
 
     def start_workflow(
         self,
@@ -169,70 +232,97 @@ class Client:
         force: bool = False,
     ) -> Started:
         """`only` these workers, or `starts` and what descends from them: the others count as completed. Their files
-        must exist, unless by `force`."""
+        must exist (`INPUT_NOT_READY`), unless by `force`.
+
+        `params` are the values of those that the definition declares (`INVALID_PARAMS`). `idempotency_key`: a second
+        start with the same key starts nothing and gives the first one's run. Answers as soon as the run is written
+        down. `WORKFLOW_ALREADY_RUNNING`, `WORKER_RUNNING` (one runs alone), `WORKFLOW_EMPTY`, `ENV_FILE_UNREADABLE`;
+        what a definition refers to and is there no longer is refused as by `create_workflow`."""
         headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
         given = {"params": params, "only": list(only), "from": list(starts)}
         body = {field: value for field, value in given.items() if value} or None
         path, query = _path("workflows", name, "start"), {"force": force}
         return _started(self._call("POST", path, query=query, body=body, headers=headers))
 
-    def stop_workflow(self, name: str) -> str:
-        """Answers when every process of it is gone."""
-        return self._patiently("POST", _path("workflows", name, "stop"))
+    def stop_workflow(self, name: str) -> Stopped:
+        """Answers when every process of it is gone; one that does not run is stopped already. `STOP_INCOMPLETE` where
+        processes survive SIGKILL for 5 s: the message has their pids, and the stop goes on."""
+        return _stopped(self._patiently("POST", _path("workflows", name, "stop")))
 
     def restart_workflow(self, name: str, *, params: Mapping[str, Json] | None = None) -> Started:
-        """Without `params` the new run has those of the one that it ends."""
+        """Stop it, wait until nothing of it is left, start a new run of all workers; refused as both are. Without
+        `params` the new run has those of the one that it ends."""
         body = {"params": params} if params else None
         return _started(self._call("POST", _path("workflows", name, "restart"), body=body, patient=True))
 
-    def list_workers(self, workflow: str) -> list[dict[str, Json]]:
-        """The workers in definition order; `args`, `env_vars`, `inputs`, `outputs` are decoded, not JSON text."""
-        workers: list[dict[str, Json]] = self._get(_path("workflows", workflow, "workers"))
+    def list_workers(self, workflow: str, **listing: Unpack[Listing]) -> list[dict[str, Json]]:
+        """The workers in definition order: `{"workflow_name", "name", "command", "args", "working_dir", "env_vars",
+        "inputs", "outputs", "status", "phase", "reason", "error_message", "created_at", "started_at", "completed_at",
+        "deleted_at"}`. `args`, `env_vars`, `inputs`, `outputs` are decoded, not JSON text; None where there are
+        none."""
+        workers: list[dict[str, Json]] = self._get(_path("workflows", workflow, "workers"), **listing)
         return [worker | {field: _decoded(worker.get(field)) for field in _JSON_TEXTS} for worker in workers]
 
     def dag(self, workflow: str) -> dict[str, Json]:
-        """`{"nodes": […], "edges": […], "levels": [[…]]}`."""
+        """`{"nodes": […], "edges": […], "levels": [[name, …], …]}`. A node is a worker's name, state and newest attempt
+        as in `why`; an edge `{"from", "to", "output", "input", "path"}`, the last three None where it is a
+        `depends_on`."""
         return self._get(_path("workflows", workflow, "dag"))
 
     def list_runs(self, workflow: str, *, limit: int = 100, offset: int = 0) -> list[dict[str, Json]]:
-        """Newest first."""
+        """Newest first: `{"id", "uuid", "workflow_name", "kind", "worker", "status", "reason", "reason_code",
+        "trigger", "queued_at", "started_at", "completed_at", "duration_seconds", "version", "counts"}`. `kind` is
+        `workflow`, or `worker` for a run of that one alone; `counts` are workers by status."""
         return self._get(_path("workflows", workflow, "runs"), limit=limit, offset=offset)
 
     def get_run(self, run: int | str) -> dict[str, Json]:
-        """One run with its workers and attempts, by id or UUID."""
+        """One run, by id or UUID (`RUN_NOT_FOUND`): as in `list_runs`, with `workers` (state and newest attempt of
+        each, as in `why`) and `attempts`: `{"uuid", "worker", "number", "status", "pid", "exit_code", "signal",
+        "reason", "reason_code", "started_at", "completed_at", "duration_seconds", "user_seconds", "system_seconds",
+        "max_rss_bytes", "stdout", "stderr"}`, the last two paths, None once retention has removed them."""
         return self._get(_path("runs", str(run)))
 
     # --- workers
 
-    def list_worker_summaries(self, workflow: str) -> list[dict[str, Json]]:
-        return self._get(_path("workers", workflow))
+    def list_worker_summaries(self, workflow: str, **listing: Unpack[Listing]) -> list[dict[str, Json]]:
+        """`{"name", "workflow_name", "status", "phase", "reason", "command", "created_at", "started_at",
+        "completed_at"}` of each, in definition order."""
+        return self._get(_path("workers", workflow), **listing)
 
     def get_worker(self, workflow: str, worker: str) -> dict[str, Json]:
+        """`{"name", "workflow_name", "command", "args", "working_dir", "env_vars", "status", "phase", "reason"}`."""
         return self._get(_path("workers", workflow, worker))
 
     def worker_schema(self, workflow: str, worker: str) -> dict[str, Json]:
+        """`{"schema": …}`, the JSON Schema of a worker's fields."""
         return self._get(_path("workers", workflow, worker, "schema"))
 
     def why(self, workflow: str, worker: str) -> dict[str, Json]:
-        """`{"name", "status", "phase", "reason", "reason_code"}`; the reason is a sentence."""
+        """Why it is in its state: `{"workflow_name", "name", "run_id", "status", "phase", "reason", "reason_code",
+        "started_at", "completed_at", "attempt", "exit_code", "signal", "pid", "due_at", "notices"}`. The reason is a
+        sentence, `attempt` a number (0: none yet), `due_at` when a retry is due."""
         return self._get(_path("workers", workflow, worker, "why"))
 
     def start_worker(
         self, workflow: str, worker: str, *, force: bool = False, params: Mapping[str, Json] | None = None
     ) -> Started:
-        """With `force` regardless of its inputs. `params` only where no run of the workflow is active."""
+        """In the active run, else in a run of its own. With `force` regardless of its inputs (else `INPUT_NOT_READY`,
+        or `WORKER_QUEUED` where it will start by itself). `params` only where no run of the workflow is active
+        (`INVALID_PARAMS`). `WORKER_ALREADY_RUNNING`, `WORKFLOW_STOPPING`."""
         path, body = _path("workers", workflow, worker, "start"), {"params": params} if params else None
         return _started(self._call("POST", path, query={"force": force}, body=body))
 
-    def stop_worker(self, workflow: str, worker: str) -> str:
-        """Answers when every process of it is gone."""
-        return self._patiently("POST", _path("workers", workflow, worker, "stop"))
+    def stop_worker(self, workflow: str, worker: str) -> Stopped:
+        """Answers when every process of it is gone; what descends from it is cancelled. `STOP_INCOMPLETE` as of a
+        workflow."""
+        return _stopped(self._patiently("POST", _path("workers", workflow, worker, "stop")))
 
     def signal_worker(
         self, workflow: str, worker: str, signal: str | int, *, leader_only: bool = False
     ) -> Signalled:
         """Send it to every process of a running worker, or to its first alone. It is no stop: whoever ends by it has
-        failed, whoever does not goes on."""
+        failed, whoever does not goes on. `signal` is a name (`HUP`) or a number (`UNKNOWN_SIGNAL`).
+        `WORKER_NOT_RUNNING`, `SIGNAL_NOT_PERMITTED`, `KEEPER_AWAY`, `KEEPER_TOO_OLD`."""
         body = {"signal": signal} | ({"scope": "leader"} if leader_only else {})
         answer = self._call("POST", _path("workers", workflow, worker, "signal"), body=body)
         sent = answer["signal"]
@@ -241,6 +331,7 @@ class Client:
     def restart_worker(
         self, workflow: str, worker: str, *, force: bool = False, params: Mapping[str, Json] | None = None
     ) -> Started:
+        """End its attempt without cancelling what descends from it, and start the next; refused as a start is."""
         path, body = _path("workers", workflow, worker, "restart"), {"params": params} if params else None
         return _started(self._call("POST", path, query={"force": force}, body=body, patient=True))
 
@@ -253,35 +344,57 @@ class Client:
         return Applied(answer["data"], answer["run_id"], answer["effect"])
 
     def delete_worker(self, workflow: str, worker: str, *, force: bool = False) -> str:
-        return self._patiently("DELETE", _path("workers", workflow, worker), force=force)
+        """Take it out of the stored definition. With `force` it is stopped first, else one that runs is
+        `WORKER_RUNNING`. Answers with the server's sentence."""
+        return self._patiently("DELETE", _path("workers", workflow, worker), force=force)["data"]
 
-    def metrics(self, workflow: str, worker: str) -> dict[str, Json]:
-        return self._get(_path("workers", workflow, worker, "metrics"))["metrics"]
+    def metrics(
+        self, workflow: str, worker: str, *, attempt: int | None = None, pss: bool = False
+    ) -> dict[str, Json]:
+        """What the process tree of its newest attempt uses, or of one of the same run (`ATTEMPT_NOT_FOUND`):
+        `{"cpu_percent", "memory_bytes", "runtime_seconds", "pid", "num_processes", "num_threads", "cpu_seconds",
+        "peak_memory_bytes", …}`; docs/metrics.md says what each is. `pss` adds `pss_bytes`, which is dear."""
+        return self._get(_path("workers", workflow, worker, "metrics"), attempt=attempt, pss=pss)["metrics"]
+
+    def metrics_history(
+        self, workflow: str, worker: str, *, attempt: int | None = None, since: str | float | None = None
+    ) -> dict[str, Json]:
+        """The same over time: `{"attempt", "run_id", "live", "points": [{"at", "cpu_percent", "memory_bytes",
+        "num_processes", "num_threads", "read_bytes", "written_bytes"}, …]}`, at most 240 points; those after the
+        instant `since` (ISO 8601, or seconds since 1970)."""
+        path = _path("workers", workflow, worker, "metrics", "history")
+        return self._get(path, attempt=attempt, since=since)["history"]
 
     # --- logs and events
 
-    def log_paths(self, workflow: str, worker: str) -> list[str]:
-        """`["stdout: PATH", "stderr: PATH"]`."""
-        return self._get(_path("workers", workflow, worker, "logs"))
+    def log_paths(self, workflow: str, worker: str, *, attempt: int | None = None) -> list[str]:
+        """`["stdout: PATH", "stderr: PATH"]`, of the newest attempt or of one of the same run (`ATTEMPT_NOT_FOUND`)."""
+        return self._get(_path("workers", workflow, worker, "logs"), attempt=attempt)
 
     def log_tail(
         self, workflow: str, worker: str, lines: int, *, attempt: int | None = None
     ) -> list[dict[str, Json]]:
-        """The last lines of the newest attempt, or of one: `[{"type": "stdout"|"stderr", "content": …}]`."""
+        """The last lines of each stream of the newest attempt, or of one of the same run (`ATTEMPT_NOT_FOUND`), in
+        their order: `[{"type": "stdout"|"stderr", "content": …}]`. Where a part of the log is gone, entries of the type
+        `gap` or `truncated`, which have no `content`, stand first. At most 1 MiB of each stream."""
         query = {"tail": lines} | ({"attempt": attempt} if attempt is not None else {})
         return self._get(_path("workers", workflow, worker, "logs"), **query)
 
-    def log_page(self, workflow: str, worker: str, **asked: Json) -> dict[str, Json]:
-        """`{"data": entries, "next", "complete"}` of the log, for `from` (give it as `{"from": …}`), `limit`, `since`,
-        `until`, `grep`, `context`, `stream`, `attempt` as in docs/http.md. Give `next` as `from` to go on. With `tail`
-        (and `times`) it is the end of the log, and `complete` may be missing."""
+    def log_page(self, workflow: str, worker: str, **asked: Unpack[LogQuery]) -> dict[str, Json]:
+        """`{"data": entries, "next", "complete"}` of the log. Give `next` as `from` (by `**{"from": …}`) to go on. With
+        `tail` (and `times`) it is the end of the log, and `complete` may be missing.
+
+        An entry is a line, `{"type": "stdout"|"stderr", "content", "time", "offset", …}`, or a `gap` or `truncated`.
+        `ATTEMPT_NOT_FOUND`, `INVALID_PARAMETER`, `GREP_TOO_SLOW`, `SEARCH_BUSY` (try again)."""
+        start: dict[str, Json]
         start = {} if "tail" in asked else {"from": 0 if "stream" in asked else "0:0"}
         return self._call("GET", _path("workers", workflow, worker, "logs"), query=start | asked)
 
     def download_log(
         self, workflow: str, worker: str, stream: str = "stdout", attempt: int | None = None
     ) -> Iterator[bytes]:
-        """The bytes of a log as it is now, in pieces."""
+        """The bytes of a log as it is now, in pieces. `LOG_NOT_FOUND`, `ATTEMPT_NOT_FOUND`. NoServer where the
+        connection is lost: what came before is the log's beginning."""
         import httpx
 
         path = _path("workers", workflow, worker, "logs", "download")
@@ -337,10 +450,17 @@ class Client:
         return self._follow(path, query, "", patience_seconds, was_there)
 
     def stream_run_logs(
-        self, run: int | str, *, patience_seconds: float = 60.0, was_there: bool = False
+        self,
+        run: int | str,
+        *,
+        patience_seconds: float = 60.0,
+        tail: int | None = None,
+        stream: str | None = None,
+        was_there: bool = False,
     ) -> Iterator[dict[str, Json]]:
-        """The same of all workers of one run, until it has ended."""
-        return self._follow(_path("runs", str(run), "logs", "stream"), {}, "", patience_seconds, was_there)
+        """The same of one run, by id or UUID, from its start to its end (`RUN_NOT_FOUND`)."""
+        path, query = _path("runs", str(run), "logs", "stream"), {"tail": tail, "stream": stream}
+        return self._follow(path, query, "", patience_seconds, was_there)
 
     def _follow(
         self, path: str, query: Mapping[str, Json], last_id: str, patience_seconds: float, was_there: bool
@@ -367,7 +487,9 @@ class Client:
             delay = max(retry, min(delay * 2, 2.0))
 
     def read_events(self, *, after: int, wait: float = 0, workflow: str | None = None) -> list[dict[str, Json]]:
-        """Events with an id over `after`, oldest first; `wait` up to so many seconds for the first."""
+        """Events with an id over `after`, oldest first, at most 1,000; `wait` up to so many seconds (60 at most) for
+        the first. Each is `{"id", "at", "subject", "kind", "run_id", "payload", "actor"}`: `subject` a workflow or
+        `workflow/worker`, `kind` `run.started`, `worker.failed`, …"""
         return self._read_events(after, wait, workflow)["data"]
 
     def last_event_id(self) -> int:
@@ -382,9 +504,20 @@ class Client:
                 after = event["id"]
                 yield event
 
+    def stream_events(
+        self, after: int | None = None, *, workflow: str | None = None, patience_seconds: float = 60.0
+    ) -> Iterator[dict[str, Json]]:
+        """Every event with an id over `after`, or from now on, as they come, for ever, over one connection. One that is
+        lost is made again, without an event lost or twice; NoServer after `patience_seconds` without a server."""
+        last_id = "" if after is None else str(after)
+        for event in self._follow("/api/events/stream", {"workflow": workflow}, last_id, patience_seconds, False):
+            if event["type"] == "change":
+                yield {name: value for name, value in event.items() if name != "type"}
+
     # --- the server
 
-    def health(self) -> Json:
+    def health(self) -> dict[str, Json]:
+        """The whole answer of a server whose process answers, whatever else it can: `{"success": True, "data": …}`."""
         return self._call("GET", "/healthz")
 
     def why_not_ready(self) -> str | None:
@@ -399,9 +532,23 @@ class Client:
         """The server's."""
         return str(self._get("/api")["version"])
 
-    def down(self) -> str:
+    def prometheus(self) -> str:
+        """What Prometheus reads: counters and gauges of everything, in its text format."""
+        import httpx
+
+        try:
+            answer = self._http.get("/metrics")
+        except httpx.TransportError as error:
+            raise self._no_server(error) from error
+        if not answer.is_success:
+            self._checked(answer)
+        if not answer.headers.get("content-type", "").startswith(("text/plain", "application/openmetrics-text")):
+            raise self._not_wattle(answer)
+        return answer.text
+
+    def down(self) -> Stopped:
         """Cancel all active runs and end the server; answers when every worker is gone."""
-        return self._patiently("POST", "/api/down")
+        return _stopped(self._patiently("POST", "/api/down"))
 
     # --- how
 
@@ -423,8 +570,8 @@ class Client:
         query |= {"workflow": workflow} if workflow else {}
         return self._call("GET", "/api/events", query=query, extra_seconds=wait)
 
-    def _patiently(self, method: str, path: str, force: bool = False) -> str:
-        return self._call(method, path, query={"force": force}, patient=True)["data"]
+    def _patiently(self, method: str, path: str, force: bool = False) -> dict[str, Json]:
+        return self._call(method, path, query={"force": force}, patient=True)
 
     def _call(
         self,
@@ -613,7 +760,12 @@ def _query(query: Mapping[str, Json]) -> dict[str, str]:
 
 
 def _started(answer: Mapping[str, Json]) -> Started:
-    return Started(answer["data"], answer.get("run_id"))
+    return Started(answer["data"], answer.get("run_id"), bool(answer.get("repeated")))
+
+
+def _stopped(answer: Mapping[str, Json]) -> Stopped:
+    stop = dict(answer.get("stop") or {})
+    return Stopped(answer["data"], bool(stop.get("escalated")), stop)
 
 
 def _stored(answer: Mapping[str, Json], *, changed: bool = False) -> Stored:

@@ -1,6 +1,7 @@
 """`wattle schema --of …` says what the verbs really print."""
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -20,8 +21,10 @@ COMMANDS = {
     "status-worker": ["status", "w/b"], "show-workflow": ["show", "w"], "show-worker": ["show", "w/a"],
     "why": ["why", "w/c"], "why-workflow": ["why", "w"], "logs": ["logs", "w"],
     "validate": ["validate", "w.json", "bad.json"], "import": ["import", "procfile", "Procfile"],
-    "doctor": ["doctor"], "fsck": ["fsck"], "error": ["status", "nowhere"],
+    "doctor": ["doctor"], "fsck": ["fsck"], "error": ["status", "nowhere"], "wait": ["wait", "w"],
+    "history": ["history", "w"],
 }  # fmt: skip
+OF_LINES = {"events": ["events", "--jsonl", "-n", "50"], "logs-follow": ["logs", "w", "-f", "--json"]}
 
 
 def known(schema, value, path=""):
@@ -44,7 +47,7 @@ def test_what_the_verbs_print_is_as_the_schemas_say(shell):
     shell.write("bad.json", {"name": "w", "workers": [{"name": "a", "comand": "x"}]})
     shell.write("Procfile", "release: true\nweb: true\n")
     assert shell.run("run", "w.json").returncode == 1
-    assert {*COMMANDS, "kill"} == set(ANSWERS), "tests/whole/test_signals.py has that of kill"
+    assert {*COMMANDS, *OF_LINES, "kill", "top"} == set(ANSWERS), "tests/whole/test_signals.py has that of kill"
     for answer, command in COMMANDS.items():
         done = shell.run(*command, "--json")
         value = json.loads(done.stderr if answer in ("import", "error") else done.stdout)
@@ -53,6 +56,25 @@ def test_what_the_verbs_print_is_as_the_schemas_say(shell):
         jsonschema.Draft202012Validator(schema).validate(value)
         assert known(schema, value) == [], answer
         assert value not in ([], {}), answer
+    schemas = shell.run("schema", "--help").stdout
+    assert [answer for answer in ANSWERS if not re.search(rf"[ ,]{answer}[,.\n]", schemas)] == []
+
+
+def test_lines_of_json_are_as_the_schemas_say(shell):
+    shell.write("w.json", DEFINITION)
+    shell.write("nap.json", {"name": "nap", "workers": [{"name": "nap", "command": "sleep 600"}]})
+    shell.start("serve").says("listening")
+    assert shell.run("run", "w.json").returncode == 1
+    assert shell.run("run", "--detach", "nap.json").returncode == 0
+    for answer, command in OF_LINES.items():
+        lines = [json.loads(line) for line in shell.run(*command).stdout.splitlines()]
+        assert len(lines) > 2
+        for value in lines:
+            jsonschema.Draft202012Validator(schema_of(answer)).validate(value)
+            assert answer != "events" or known(schema_of(answer), value) == []
+    found = json.loads(shell.run("top", "--json").stdout)
+    jsonschema.Draft202012Validator(schema_of("top")).validate(found)
+    assert known(schema_of("top"), found) == [] and [one["name"] for one in found] == ["nap/nap"]
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

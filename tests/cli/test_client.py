@@ -110,7 +110,7 @@ def test_names_are_quoted_and_texts_decoded(serving):
 def test_a_body_goes_out_as_json_and_no_body_without_content_type(serving):
     api = Api({("POST", "/api/workflows/w/start"): success("started", run_id=7)})
     with Client(serving(api), lang="zh") as client:
-        assert client.start_workflow("w", params={"n": 1}, idempotency_key="k") == ("started", 7)
+        assert client.start_workflow("w", params={"n": 1}, idempotency_key="k") == ("started", 7, False)
         assert client.start_workflow("w").run_id == 7
     first, second = api.asked
     assert (json.loads(first.body), first.headers["content-type"]) == ({"params": {"n": 1}}, "application/json")
@@ -148,7 +148,7 @@ def test_a_stop_may_take_longer_than_an_ordinary_answer(serving):
 
     url = serving(Api({("POST", "/api/workflows/w/stop"): slowly, ("GET", "/api/workflows/w"): slowly}))
     with Client(url, timeout_seconds=0.2) as client:
-        assert client.stop_workflow("w") == "stopped"
+        assert client.stop_workflow("w") == ("stopped", False, {})
         with pytest.raises(NoServer, match="does not answer"):  # the control: it would have been too slow
             client.get_workflow("w")
 

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,10 @@ ASKED = [
     ("wattle validate --js", ["--json"]),
     ("wattle completion ", ["bash", "zsh", "fish"]),
     ("wattle import pro", ["procfile", "process-compose"]),
+    ("wattle wait alp", ["alpha"]),
+    ("wattle graph alp", ["alpha"]),
 ]
+ODD = "col:on, größe"  # bash cuts words at colons, fish's lines hold commas
 
 
 @pytest.fixture
@@ -59,10 +63,9 @@ def asked_of(shelf, program, script):
 
 def in_bash(shelf, line):
     """By the function that bash calls, with the variables that it sets."""
-    words = line.split(" ")
-    array = " ".join(f"'{word}'" for word in words)
-    return asked_of(shelf, installed("bash"), f'eval "$(wattle completion bash)"; COMP_WORDS=({array}); '
-                    f'COMP_CWORD={len(words) - 1}; '
+    return asked_of(shelf, installed("bash"), f'eval "$(wattle completion bash)"; COMP_LINE={shlex.quote(line)}; '
+                    'COMP_WORDBREAKS=\' \t\n"\'"\'"\'@><=;|&(:\'; '
+                    f'COMP_POINT={len(line)}; '
                     'f=$(complete -p wattle | sed "s/.*-F //; s/ .*//"); COMPREPLY=(); $f wattle; '
                     'printf "%s\\n" "${COMPREPLY[@]}"')  # fmt: skip
 
@@ -72,30 +75,50 @@ def test_bash_completes(shelf, line, wanted):
     assert sorted(in_bash(shelf, line)) == sorted(wanted)
 
 
-def test_bash_quotes_names_with_blanks(shelf):
-    assert in_bash(shelf, "wattle show etl")[0] == "'etl daily'"
+def test_bash_quotes_names_as_they_are_typed(shelf):
+    stored(shelf, ODD, "x:y")
+    for line, wanted in (
+        ("wattle show etl", ["etl\\ daily"]),
+        ("wattle why etl\\ daily/f", ["etl\\ daily/fetch"]),
+        ("wattle why 'etl daily/f", ["etl daily/fetch"]),
+        ('wattle --color never why "etl da', ["etl daily"]),
+        ("wattle why 'etl daily'/f", ["etl\\ daily/fetch"]),
+        ("wattle why col:on,", ["on,\\ größe"]),  # only what is behind the colon is replaced
+        ("wattle why 'col:on, größe/x:", ["col:on, größe/x:y"]),
+    ):
+        assert in_bash(shelf, line) == wanted
 
 
 def test_fish_completes(shelf):
     fish = installed("fish")
-    for line, wanted in [*ASKED, ("wattle show etl", ["etl daily"])]:
+    stored(shelf, ODD, "x:y")
+    for line, wanted in [*ASKED, ("wattle show etl", ["etl daily"]), ("wattle why col:", [ODD])]:  # fmt: skip
         found = asked_of(shelf, fish, f"wattle completion fish | source; complete -C '{line}'")
         assert sorted(each.partition("\t")[0] for each in found) == sorted(wanted), line
 
 
-def test_zsh_completes_at_the_tab(shelf):
-    """In a terminal of its own: zsh completes nowhere else."""
-    (shelf.directory / "home/.zshrc").write_text(
-        "PS1='ready> '; autoload -Uz compinit && compinit -u\neval \"$(wattle completion zsh)\"\n"
-    )
+@pytest.mark.parametrize("name, start", [
+    ("zsh", "autoload -Uz compinit && compinit -u\neval \"$(wattle completion zsh)\"; PS1='ready> '"),
+    ("bash", "eval \"$(wattle completion bash)\"; bind 'set bell-style none'; PS1='ready> '"),
+])
+def test_completion_at_the_tab(shelf, name, start):
+    """In a terminal of its own: zsh completes nowhere else, and only there bash cuts and joins words."""
+    stored(shelf, ODD, "x:y")
+    (shelf.directory / f"home/.{name}rc").write_text(f"{start}\n")
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(shelf.directory)
-        os.execve(installed("zsh"), ["zsh", "-i"], shelf.environ | {"TERM": "xterm"})
+        os.execve(installed(name), [name, "-i"], shelf.environ | {"TERM": "xterm"})
     try:
         until(terminal, "ready> ")
-        for typed, wanted in (("wattle stat", "wattle status "), ("wattle why alpha/f", "wattle why alpha/fetch"),
-                              ("wattle show etl", "etl\\ daily")):  # fmt: skip
+        for typed, wanted in (
+            ("wattle stat", "wattle status "), ("wattle why alpha/f", "wattle why alpha/fetch "),
+            ("wattle why etl\\ daily/f", "why etl\\ daily/fetch "),
+            ("wattle why 'etl daily/f", "why 'etl daily/fetch'"),
+            ("wattle why 'etl daily'/f", "etl\\ daily/fetch " if name == "bash" else "/fetch' "),
+            ("wattle why col:o", "why col:on,\\ größe "),
+            ("wattle why 'col:on, größe/x:", "why 'col:on, größe/x:y'"),
+        ):  # fmt: skip
             os.write(terminal, b"\x15" + typed.encode() + b"\t")
             until(terminal, wanted)
     finally:
@@ -103,7 +126,12 @@ def test_zsh_completes_at_the_tab(shelf):
         os.waitpid(pid, 0)
 
 
-def until(terminal, text, limit_seconds=30.0):
+def stored(shelf, name, worker):
+    shelf.write("odd.json", {"name": name, "workers": [{"name": worker, "command": "true"}]})
+    assert shelf.run("run", "odd.json").returncode == 0
+
+
+def until(terminal, text, limit_seconds=20.0):
     seen, deadline = "", time.monotonic() + limit_seconds
     while text not in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x08", "", seen):
         assert time.monotonic() < deadline, repr(seen)
@@ -112,6 +140,6 @@ def until(terminal, text, limit_seconds=30.0):
 
 
 def test_completion_without_anything_to_complete_is_silent(shell):
-    done = shell.run("list", _WATTLE_COMPLETE="bash_complete", COMP_WORDS="wattle show x", COMP_CWORD="2")
+    done = shell.run("list", _WATTLE_COMPLETE="bash_complete", COMP_WORDS="wattle show x")
     assert (done.stdout.strip(), done.stderr) == ("", "")
     assert not shell.data_dir.exists()

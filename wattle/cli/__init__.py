@@ -10,7 +10,7 @@
     listing.py     list, runs
     showing.py     show, why
     status.py      status
-    logs.py        logs; following.py several at once, printing.py how lines look, escapes.py what may pass
+    logs.py        logs; following.py several at once, printing.py how lines look
     top.py         top
     waiting.py     wait
     events.py      events, history
@@ -39,11 +39,14 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """The `wattle` command."""
-    speak_utf8()
-    from wattle.cli.app import run
+    """The `wattle` command. Ctrl-C ends it quietly from the first moment on, while it is still being loaded too."""
+    try:
+        speak_utf8()
+        from wattle.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def speak_utf8() -> None:

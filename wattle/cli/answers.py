@@ -56,7 +56,31 @@ _STATE = {
     "notices": _list(_TEXT), "version": _WHOLE_OR_NULL,
 }  # fmt: skip
 _WHY = _object("a worker and why it is so", workflow_name=_TEXT, run_id=_WHOLE_OR_NULL, **_STATE)
-_LINE = _object("a line of a log", type={"enum": ["stdout", "stderr"]}, content=_TEXT)
+_LINE_TYPE: Schema = {
+    "enum": ["stdout", "stderr", "gap", "truncated"],
+    "description": "of the last two, which tell what of the log is gone, there is no content (docs/streams.md)",
+}
+_LINE: Schema = {
+    "type": "object",
+    "description": "a line of a log",
+    "properties": {"type": _LINE_TYPE, "content": _TEXT},
+    "required": ["type"],
+    "if": {"properties": {"type": {"enum": ["stdout", "stderr"]}}},
+    "then": {"required": ["content"]},
+}
+_NAMED_LINE: Schema = {
+    **_LINE, "properties": {"worker": _TEXT, **_LINE["properties"]}, "required": ["worker", "type"],
+}  # fmt: skip
+_FOLLOWED_LINE: Schema = {
+    **_NAMED_LINE,
+    "description": "a line of a log, or what befell it",
+    "properties": {
+        "worker": _TEXT,
+        "type": {"enum": ["stdout", "stderr", "attempt", "gap", "truncated", "end", "error"]},
+        "content": _TEXT,
+        "time": _INSTANT_OR_NULL,
+    },
+}
 _TEXTS: Schema = {"type": ["object", "null"], "additionalProperties": _TEXT}
 _WORKER = _object(
     "a worker: definition and state",
@@ -91,6 +115,22 @@ def _with(schema: Schema, /, **more: Schema) -> Schema:
     return _object(schema["description"], **schema["properties"], **more)
 
 
+_ATTEMPT = _object(
+    "an attempt: one process of a worker",
+    uuid=_TEXT, worker=_TEXT, number=_WHOLE, status=_STATUS, pid=_WHOLE_OR_NULL, exit_code=_WHOLE_OR_NULL,
+    signal=_WHOLE_OR_NULL, reason_code=_TEXT_OR_NULL, reason=_TEXT_OR_NULL, started_at=_INSTANT_OR_NULL,
+    completed_at=_INSTANT_OR_NULL, duration_seconds=_NUMBER_OR_NULL, user_seconds=_NUMBER_OR_NULL,
+    system_seconds=_NUMBER_OR_NULL, max_rss_bytes=_WHOLE_OR_NULL, stdout=_TEXT_OR_NULL, stderr=_TEXT_OR_NULL,
+)  # fmt: skip
+_WHOLE_RUN = _with(_RUN, workers=_list(_object("a worker", **_STATE)), attempts=_list(_ATTEMPT))
+_EVENT = _object(
+    "an event",
+    id=_WHOLE, at=_INSTANT, subject={**_TEXT, "description": "workflow or workflow/worker"},
+    kind={**_TEXT, "description": "what it is of and what became of it: run.started, worker.failed, …"},
+    run_id=_WHOLE_OR_NULL, payload={"type": ["object", "null"]}, actor=_TEXT_OR_NULL,
+)  # fmt: skip
+
+
 ANSWERS: dict[str, tuple[str, Callable[[], Schema]]] = {
     "list": ("wattle list --json", lambda: _list(_WORKFLOW)),
     "runs": ("wattle runs WF --json", lambda: _list(_RUN)),
@@ -117,7 +157,23 @@ ANSWERS: dict[str, tuple[str, Callable[[], Schema]]] = {
         ),
     ),
     "why-workflow": ("wattle why WF --json", lambda: _list(_WHY)),
-    "logs": ("wattle logs WF --json", lambda: _list(_with(_LINE, worker=_TEXT))),
+    "logs": ("wattle logs WF --json", lambda: _list(_NAMED_LINE)),
+    "logs-follow": (
+        "wattle logs WF -f --json, each line; docs/streams.md has what else is in it",
+        lambda: _FOLLOWED_LINE,
+    ),
+    "wait": ("wattle wait RUN|WF --json", lambda: _WHOLE_RUN),
+    "history": ("wattle history WF --json, oldest first", lambda: _list(_WHOLE_RUN)),
+    "events": ("wattle events --jsonl, each line", lambda: _EVENT),
+    "top": (
+        "wattle top --json",
+        lambda: _list(
+            _with(
+                _METRICS,
+                name={**_TEXT, "description": "workflow/worker"}, state=_TEXT, elapsed=_NUMBER_OR_NULL,
+            )
+        ),
+    ),
     "validate": (
         "wattle validate FILE --json",
         lambda: _list(_object("a file", file=_TEXT, valid={"type": "boolean"}, problems=_list(_PROBLEM))),

@@ -67,9 +67,9 @@ def stop_verb(session: Session, targets: tuple[Target, ...]) -> int:
 
     def stop(target: Target) -> None:
         if target.worker is None:
-            session.out.say(client.stop_workflow(target.workflow))
+            session.out.say(client.stop_workflow(target.workflow).text)
         else:
-            session.out.say(client.stop_worker(target.workflow, target.worker))
+            session.out.say(client.stop_worker(target.workflow, target.worker).text)
 
     with connect(session.config) as client:
         return each(session, client, targets, stop)

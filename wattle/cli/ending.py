@@ -17,7 +17,7 @@ def down_verb(session: Session) -> None:
     if client is not None:
         try:
             with client:
-                session.out.say(client.down())
+                session.out.say(client.down().text)
             return
         except NoServer:
             if config.server_url is not None:

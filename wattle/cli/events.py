@@ -1,13 +1,14 @@
 """`wattle events` and `wattle history`: what happened, line by line and run by run."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
-from wattle.cli.output import LOOKS, duration, elapsed_seconds, instant, pad, plain, state_word, width
+from wattle.cli.output import LOOKS, cut, duration, elapsed_seconds, instant, pad, plain, state_word, width
 from wattle.cli.server import connect_or_read, find
 from wattle.cli.session import Session, json_option, pass_session, shared_options
 from wattle.cli.target import WORKFLOW, Target
@@ -15,6 +16,7 @@ from wattle.client import Client, NoServer
 
 PATIENCE_SECONDS = 60.0
 PAGE = 1000
+LEAST_NAME_COLUMNS = 8
 
 
 @click.command("events")
@@ -101,7 +103,7 @@ def history_verb(session: Session, target: Target, limit: int, as_json: bool) ->
     if as_json:
         session.out.json(runs)
     elif not runs:
-        session.note(f"'{target}' has never run. Start it with `wattle start {target}`")
+        session.note(f"'{target}' has never run. Start it with `wattle start {shlex.quote(str(target))}`")
     else:
         _grid(session, runs)
 
@@ -113,11 +115,12 @@ def _grid(session: Session, runs: list[dict[str, Any]]) -> None:
     wide = max([width("took"), *(width(plain(name)) for name in names)])
     cells = max([4, *(len(str(run["id"])) for run in runs), *(len(_took(run)) for run in runs)])
     if out.columns is not None:
+        wide = min(wide, max(LEAST_NAME_COLUMNS, out.columns - cells - 2))
         runs = runs[-max(1, (out.columns - wide) // (cells + 2)) :]
     out.say(out.bold(pad("RUN", wide) + "".join(f"  {run['id']:>{cells}}" for run in runs)))
     seen: dict[str, None] = {}
     for name in names:
-        row = pad(plain(name), wide)
+        row = pad(cut(plain(name), wide), wide)
         for run in runs:
             word = _word(next((worker for worker in run["workers"] if worker["name"] == name), None))
             seen[word] = None

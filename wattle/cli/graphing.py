@@ -2,14 +2,18 @@
 
 import os
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from wattle.cli.definition import STDIN, checked
 from wattle.cli.server import connect_or_read
 from wattle.cli.session import Session, pass_session, shared_options
+from wattle.cli.target import complete_workflows
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Drawn(NamedTuple):
@@ -20,8 +24,17 @@ class Drawn(NamedTuple):
     edges: list[tuple[str, str, str | None]]
 
 
+def _files_or_workflows(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Workflows that begin so, else files."""
+    from click.shell_completion import CompletionItem
+
+    return complete_workflows(ctx, param, incomplete) or [CompletionItem(incomplete, type="file")]
+
+
 @click.command("graph")
-@click.argument("source", metavar="FILE|WF")
+@click.argument("source", metavar="FILE|WF", shell_complete=_files_or_workflows)
 @click.option("--dot", "form", flag_value="dot", help="As text for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="As text for Mermaid.")
 @shared_options
@@ -87,6 +100,7 @@ def _of_file(session: Session, path: str) -> Drawn:
 
 
 def _of_workflow(session: Session, name: str) -> Drawn:
+    session.targets.append((name, None))
     with connect_or_read(session.config) as client:
         answer = client.dag(name)
     edges: Sequence[dict[str, str]] = answer["edges"]

@@ -2,7 +2,8 @@
 
 import click
 
-from wattle.cli.exits import Exit, exit_of
+from wattle.cli.exits import Exit
+from wattle.cli.failing import tell_error
 from wattle.cli.matching import expand, is_pattern, target_arguments
 from wattle.cli.server import connect
 from wattle.cli.session import Session, json_option, pass_session, shared_options
@@ -66,8 +67,8 @@ def kill_verb(
                     continue  # it has ended since it was listed
                 if len(wanted) == 1:
                     raise
-                session.note(error.message)
-                code = code or exit_of(error)
+                told = tell_error(session, error)
+                code = code or told
                 continue
             sent.append({"worker": str(target), **answer.signal})
             if not as_json:

@@ -1,5 +1,7 @@
 """`wattle list` and `wattle runs`."""
 
+import shlex
+
 import click
 
 from wattle.cli.output import NO_WORKFLOWS, duration, elapsed_seconds, instant, reason_of, state_word
@@ -57,7 +59,7 @@ def runs_verb(session: Session, target: Target, limit: int, as_json: bool, as_js
     elif session.is_quiet:
         session.out.names(str(run["id"]) for run in runs)
     elif not runs:
-        session.note(f"'{target}' has never run. Start it with `wattle start {target}`")
+        session.note(f"'{target}' has never run. Start it with `wattle start {shlex.quote(str(target))}`")
     else:
         rows = [
             [

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wattle.cli.board import Board, Row, seconds_of
-from wattle.cli.escapes import for_screen, last_written
 from wattle.cli.output import LOOKS, Screen, cut, duration, pad, plain, size, width
+from wattle.cli.printing import told
 from wattle.client import Client
 from wattle.errors import WattleError
 
@@ -82,7 +82,7 @@ class LiveView:
     def _read_one(self, name: str) -> None:
         metrics = self._client.metrics(self.board.workflow, name)
         lines = self._client.log_tail(self.board.workflow, name, 1)
-        said = plain(for_screen(last_written(lines[-1]["content"]), colours=False)).strip() if lines else None
+        said = told(lines[-1], colours=False).strip() if lines else None
         with self._lock:
             self.board.reading(name, metrics.get("cpu_percent"), metrics.get("memory_bytes"), said)
 

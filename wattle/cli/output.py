@@ -53,9 +53,8 @@ class Screen:
         self.has_colour = (self.is_terminal or bool(environ.get("FORCE_COLOR"))) and not environ.get("NO_COLOR")
         if colour != "auto":
             self.has_colour = colour == "always"
-        # LC_ALL=C makes Python write UTF-8 all the same; whoever sets it cannot read that.
         is_utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
-        self.has_glyphs = is_utf8 and environ.get("LC_ALL") not in ("C", "POSIX")
+        self.has_glyphs = is_utf8 and not _asks_for_ascii(environ)
         self.columns = shutil.get_terminal_size().columns if self.is_terminal else None
 
     def say(self, text: str = "", end: str = "\n") -> None:
@@ -229,6 +228,15 @@ def cut(text: str, columns: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "..."
+
+
+def _asks_for_ascii(environ: Mapping[str, str]) -> bool:
+    """LC_ALL or LANG is C. Python writes UTF-8 all the same, and sets LC_CTYPE to say so (PEP 538); whoever sets them
+    cannot read that. Where nothing is set it is nobody's wish."""
+    spoken = environ.get("LC_ALL") or environ.get("LC_CTYPE") or ""
+    if spoken in ("", "C.UTF-8", "C.utf8", "UTF-8") and not environ.get("LC_ALL"):
+        spoken = environ.get("LANG") or ""
+    return spoken in ("C", "POSIX")
 
 
 def _one_line(text: str) -> str:

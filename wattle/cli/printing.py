@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from wattle.cli.escapes import for_screen, last_written
 from wattle.cli.output import Screen, pad, width
+from wattle.logs.escapes import for_screen, last_written
 
 COLOURS = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
 LOST = {"truncated": "the log was cut down to nothing", "gap": "a part of the log was dropped"}
+
+
+def told(entry: dict[str, Any], *, colours: bool) -> str:
+    """An entry of a log for a screen: a line as a terminal may see it, else what was lost."""
+    if entry["type"] not in ("stdout", "stderr"):
+        return f"[{LOST.get(entry['type']) or entry.get('message')}]"
+    return for_screen(last_written(entry["content"]), colours=colours)
 
 
 class Printer:
@@ -44,7 +51,7 @@ class Printer:
         elif line["type"] in ("stdout", "stderr"):
             self._log_line(name, line)
         elif line["type"] in (*LOST, "error"):
-            self._out.say(f"{self._prefix(name)}[{LOST.get(line['type']) or line.get('message')}]")
+            self._out.say(f"{self._prefix(name)}{told(line, colours=False)}")
 
     def _log_line(self, name: str, line: dict[str, Any]) -> None:
         """A very long line comes in pieces, as does one that stops before its end; alone on the screen they are put

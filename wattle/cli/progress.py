@@ -4,6 +4,7 @@ Progress goes to stderr, the list of outputs at the end to stdout. It only reads
 events (`after`) outlives the server, so another server of the same data directory can be asked next.
 """
 
+import shlex
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -134,7 +135,7 @@ class Progress:
         self._tails += 1
         if self._tails > MOST_TAILS:
             if self._tails == MOST_TAILS + 1:
-                self._say(f"more workers failed; `wattle logs {self.workflow}` shows what they printed")
+                self._say(f"more workers failed; `wattle logs {shlex.quote(self.workflow)}` shows what they printed")
             return
         for line in log_tail(client, self.workflow, worker):
             self._say(" " * 11 + self._session.talk.dim(f"| {line}"))

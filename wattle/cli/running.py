@@ -150,10 +150,10 @@ class Errand:
 
     def _already_running(self, client: Client) -> str:
         runs = [run for run in client.list_runs(self.name, limit=20) if run["kind"] == "workflow"]
-        which = f" (run {runs[0]['id']})" if runs else ""
+        which, typed = f" (run {runs[0]['id']})" if runs else "", shlex.quote(self.name)
         return (
-            f"'{self.name}' is running already{which}. `wattle logs {self.name} -f` follows it, `wattle serve` "
-            f"continues it where no server runs, `wattle stop {self.name}` or `wattle down` stops it"
+            f"'{self.name}' is running already{which}. `wattle logs {typed} -f` follows it, `wattle serve` "
+            f"continues it where no server runs, `wattle stop {typed}` or `wattle down` stops it"
         )
 
 
@@ -245,7 +245,7 @@ class _Follower(threading.Thread):
 def _interrupted(session: Session, errand: Errand, *, client_gone: bool) -> int:
     """Ctrl-C, or the daemon was ended under us: what goes on, and how to stop it."""
     if errand.progress is None:
-        unsure = f"perhaps '{errand.name}' was started: see `wattle status {errand.name}`"
+        unsure = f"perhaps '{errand.name}' was started: see `wattle status {shlex.quote(errand.name)}`"
         session.note(f"interrupted; {unsure if errand.may_have_started else 'nothing was started'}")
         return Exit.INTERRUPTED
     client = read_only(session.config) if client_gone else find(session.config)
@@ -264,7 +264,8 @@ def _interrupted(session: Session, errand: Errand, *, client_gone: bool) -> int:
     if client_gone:
         then = "`wattle serve` continues the run, `wattle down` stops it"
     else:
-        then = f"`wattle logs {name} -f` follows it, `wattle stop {name}` stops it"
+        typed = shlex.quote(name)
+        then = f"`wattle logs {typed} -f` follows it, `wattle stop {typed}` stops it"
     session.note(f"run {run_id} of '{name}' goes on with {workers}. {then}")
     return Exit.INTERRUPTED
 
@@ -283,8 +284,9 @@ def _detached(session: Session, errand: Errand) -> int:
             if session.config.server_url is not None or failures > MOST_FAILURES:
                 raise
     session.out.say(f"Workflow '{errand.name}' started successfully (run {run_id})")
+    typed = shlex.quote(errand.name)
     session.note(
-        f"`wattle status {errand.name}` shows how far it is, `wattle logs {errand.name} -f` what it prints, "
-        f"`wattle stop {errand.name}` stops it, `wattle down` stops everything"
+        f"`wattle status {typed}` shows how far it is, `wattle logs {typed} -f` what it prints, "
+        f"`wattle stop {typed}` stops it, `wattle down` stops everything"
     )
     return Exit.DONE

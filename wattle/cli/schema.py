@@ -18,8 +18,10 @@ def schema_verb(session: Session, answer: str) -> None:
 
     With --jsonl a listing prints the items of its array, one a line. An error is one line on standard error.
 
-    ANSWER is one of: definition, list, runs, status, status-workflow, status-worker, show-workflow, show-worker, why,
-    why-workflow, kill, logs, validate, import, doctor, fsck, error.
+    \b
+    ANSWER is one of: definition, list, runs, status, status-workflow,
+    status-worker, show-workflow, show-worker, why, why-workflow, wait, history,
+    events, top, kill, logs, logs-follow, validate, import, doctor, fsck, error.
     """
     if answer != "definition":
         session.out.json(schema_of(answer))

@@ -19,6 +19,7 @@ from wattle.cli.output import (
     size,
     state_word,
 )
+from wattle.cli.printing import told
 from wattle.cli.server import connect_or_read
 from wattle.cli.session import Session, json_option, pass_session, shared_options
 from wattle.cli.target import EITHER, Target
@@ -186,4 +187,4 @@ def _show_worker(out: Screen, target: Target, worker: Mapping[str, Any]) -> None
     if worker["log"]:
         out.say()
     for line in worker["log"]:
-        out.say(f"  {out.dim('|')} {plain(line['content'])}")
+        out.say(f"  {out.dim('|')} {told(line, colours=out.has_colour)}".rstrip())

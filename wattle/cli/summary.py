@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wattle.cli.board import LEFT_OUT
-from wattle.cli.escapes import for_screen, last_written
 from wattle.cli.output import counts_text, cut, duration, elapsed_seconds, pad, plain, reason_of, size, width
 from wattle.cli.session import Session
 from wattle.cli.showing import output_path
 from wattle.client import Client
+from wattle.logs.escapes import for_screen, last_written
 
 TAIL_LINES = 10
 MOST_STARTS = 4  # workers named in the command that begins again; with more it is the whole run
@@ -106,6 +106,7 @@ class Summary:
 
 def log_tail(client: Client, workflow: str, worker: str) -> list[str]:
     """The last lines of stderr, or of stdout where it left none."""
-    lines = client.log_tail(workflow, worker, 10 * TAIL_LINES)
+    entries = client.log_tail(workflow, worker, 10 * TAIL_LINES)
+    lines = [entry for entry in entries if "content" in entry]  # what was lost is said by `logs`
     errors = [line for line in lines if line["type"] == "stderr"]
     return [plain(for_screen(last_written(line["content"]), colours=False)) for line in (errors or lines)[-TAIL_LINES:]]

@@ -62,4 +62,11 @@ class TargetType(click.ParamType):
         return [CompletionItem(name) for name in targets(ctx, incomplete, self.needs)]
 
 
+def complete_workflows(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """For an argument that may be something else too."""
+    return WORKFLOW.shell_complete(ctx, param, incomplete)
+
+
 WORKFLOW, WORKER, EITHER = TargetType("workflow"), TargetType("worker"), TargetType()

@@ -1,5 +1,6 @@
 """`wattle top`: what the process trees of running workers use, live in a terminal and once in a pipe."""
 
+import os
 import select
 import sys
 import time
@@ -177,7 +178,9 @@ def _keys() -> Iterator[Any]:
 
     def pressed(seconds: float) -> str | None:
         ready, _, _ = select.select([descriptor], [], [], seconds)
-        return sys.stdin.read(1) if ready else None
+        typed = os.read(descriptor, 64).decode("utf-8", "replace") if ready else ""
+        is_sequence = typed.startswith("\x1b") and typed != "\x1b"  # an arrow, say, is no escape
+        return typed[-1:] if typed and not is_sequence else None
 
     try:
         tty.setcbreak(descriptor)

@@ -1,5 +1,6 @@
 """`wattle wait`: until a run has ended, with its exit status."""
 
+import shlex
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from wattle.cli.output import counts_text, duration, plain, reason_of
 from wattle.cli.server import connect_or_read, find
 from wattle.cli.session import Session, json_option, pass_session, shared_options
 from wattle.cli.status import latest_run
+from wattle.cli.target import complete_workflows
 from wattle.client import Client, NoServer
 
 POLL_SECONDS = 10.0
@@ -19,7 +21,7 @@ ENDED = ("completed", "failed", "cancelled")
 
 
 @click.command("wait")
-@click.argument("what", metavar="RUN|WF")
+@click.argument("what", metavar="RUN|WF", shell_complete=complete_workflows)
 @click.option("--timeout", "seconds", type=click.FloatRange(0), metavar="SECONDS", help="Give up after that long.")
 @json_option
 @shared_options
@@ -64,10 +66,12 @@ def _first(session: Session, what: str) -> dict[str, Any]:
         if what.isascii() and what.isdigit():  # no workflow is called so
             run = client.get_run(what)
         else:
+            session.targets.append((what, None))
             client.get_workflow(what)  # says so if there is none
             latest = latest_run(client, what)
             if latest is None:
-                raise click.UsageError(f"'{what}' has never run: `wattle start {what}`", click.get_current_context())
+                start = f"wattle start {shlex.quote(what)}"
+                raise click.UsageError(f"'{what}' has never run: `{start}`", click.get_current_context())
             run = client.get_run(latest["id"])
     if run["status"] not in ENDED and find(session.config) is None:
         raise NoServer(f"no server runs, so run {run['id']} does not go on. Start one with `wattle serve`")

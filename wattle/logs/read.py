@@ -5,6 +5,8 @@ Files are read backwards from their end, so a log of any size costs the same.
 
 import os
 
+from wattle.logs.escapes import for_screen, last_written
+
 MAX_TAIL_BYTES = 1024 * 1024
 _BLOCK_BYTES = 64 * 1024
 _LAST_LINE_CHARACTERS = 300
@@ -18,7 +20,8 @@ def open_log(path: str) -> int:
 def last_line(path: str, max_bytes: int = 4096) -> str | None:
     """The last line that is not blank, at most 300 characters of it, or None where there is none.
 
-    For a sentence that says why a worker failed; looks no further back than `max_bytes`.
+    For a sentence that says why a worker failed, so it is what a terminal would show of the line: no escape sequences,
+    of what carriage returns overwrite the last. Looks no further back than `max_bytes`.
     """
     try:
         fd = open_log(path)
@@ -33,7 +36,7 @@ def last_line(path: str, max_bytes: int = 4096) -> str | None:
     finally:
         os.close(fd)
     for line in reversed(data.split(b"\n")):
-        content = line.decode("utf-8", "replace").strip()
+        content = for_screen(last_written(line.decode("utf-8", "replace")), colours=False).strip()
         if content:
             return content if len(content) <= _LAST_LINE_CHARACTERS else content[: _LAST_LINE_CHARACTERS - 1] + "…"
     return None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattle.cli.escapes import for_screen, last_written
+from wattle.logs.escapes import for_screen, last_written
 
 
 @pytest.mark.parametrize(
