@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import urllib.request
 
@@ -324,3 +325,76 @@ def test_a_dry_run_says_what_would_run_and_why(shell):
     assert later.returncode == 0 and "2 completed, 2 not part of this run" in later.stderr
     odd = shell.run("run", "etl.json", "--only", "cleam")
     assert odd.returncode == 2 and "did you mean 'clean'?" in odd.stderr
+
+
+def test_a_target_that_is_refused_keeps_no_other_from_it(shell, server):
+    for name in ("a", "b"):
+        stored(shell, gate(name))
+    shell.run("start", "a")
+    sent = shell.run("kill", "-q", "-s", "CONT", "b", "nope*", "a/none", "a", "a/gate")
+    assert sent.returncode == 5 and sent.stdout.startswith("Worker 'a/gate' was sent SIGCONT (")
+    assert [line.split(" ", 1)[1][:20] for line in sent.stderr.splitlines()] == [
+        "of 'b' nothing is ru", "'nope*' matches noth", "Worker 'a/none' does",
+    ]  # fmt: skip
+    mixed = shell.run("stop", "nope*", "a/g*")
+    assert mixed.returncode == 5 and mixed.stdout == "Worker 'a/gate' stopped\n"
+    assert "'nope*' matches nothing" in mixed.stderr
+
+
+def test_status_is_one_screen_whatever_a_worker_prints(shell, server, terminal):
+    odd = "printf '\\033[31mred\\033[0m \\033]0;title\\007\\033[2Jtext\\n'; head -c 5000 /dev/zero | tr '\\0' x; echo"
+    stored(shell, {"name": "odd", "workers": [{"name": "w", "command": odd}]})
+    shell.run("start", "odd")
+    assert shell.run("wait", "odd").returncode == 0
+    shown = terminal("status", "odd/w", columns=50, lines=12)
+    assert shown.ends() == 0 and shown.lines[0].startswith("odd/w  ✓ completed")
+    assert "  | red text" in shown.lines and shown.colour_of("red text") == "red" and b"\x1b[2J" not in shown.raw
+    long = next(line for line in shown.lines if "xxx" in line)
+    assert long.endswith("...") and len(long) <= 50
+    assert "  | red text\n" in shell.run("status", "odd/w").stdout, "in a pipe too"
+    (run,) = json.loads(shell.run("runs", "odd", "--json").stdout)
+    for path in (shell.data_dir / "logs" / str(run["id"])).iterdir():
+        path.unlink()
+    lost = shell.run("status", "odd/w")
+    assert lost.returncode == 0 and "  | [a part of stdout is missing: " in lost.stdout, lost.stderr
+    assert "[a part of stderr is missing: " in shell.run("logs", "odd").stdout
+
+
+def test_why_a_worker_failed_is_a_sentence_without_escapes(shell):
+    command = "printf 'half\\rwhole \\033[31mtruth\\033[0m\\n' >&2; exit 3"
+    shell.write("w.json", {"name": "w", "workers": [{"name": "a", "command": command}]})
+    assert shell.run("run", "w.json").returncode == 1
+    assert json.loads(shell.run("why", "w/a", "--json").stdout)["reason"] == "exit code 3: whole truth"
+
+
+@pytest.mark.parametrize("name", ["it's 5 o'clock", "数据 $HOME"])
+def test_the_commands_that_are_named_can_be_typed(shell, name):
+    """Of names that a shell would take apart."""
+    workers = [{"name": "nap it", "command": "exec sleep 600"}]
+    shell.write("w.json", {"name": name, "workers": workers})
+    said = shell.run("run", "-d", "w.json").stderr + shell.run("run", "w.json").stderr
+    said += shell.run("runs", name).stderr + shell.run("start", name).stderr
+    shell.run("create", shell.write("other.json", {"name": f"{name}2", "workers": workers}))
+    said += shell.run("runs", f"{name}2").stderr + shell.run("history", f"{name}2").stderr
+    said += shell.run("wait", f"{name}2").stderr
+    commands = re.findall(r"`wattle ([^`]*)`", said)
+    assert len(commands) > 9
+    for command in commands:
+        words = shlex.split(command)
+        assert words[1:2] in ([], ["--help"], [name], [f"{name}2"]), command
+
+
+def test_wait_and_graph_know_the_nearest_name(shell):
+    shell.write("w.json", {"name": "report", "workers": [{"name": "a", "command": "true"}]})
+    assert shell.run("run", "w.json").returncode == 0
+    for verb in ("wait", "graph"):
+        done = shell.run(verb, "reprot")
+        assert done.returncode == 5 and "Did you mean 'report'? `wattle list` names all" in done.stderr
+
+
+def test_history_fits_a_narrow_terminal(shell, terminal):
+    shell.write("w.json", {"name": "w", "workers": [{"name": "long " * 20 + "name", "command": "true"}]})
+    assert shell.run("run", "w.json").returncode == 0
+    shown = terminal("history", "w", columns=40, lines=10)
+    assert shown.ends() == 0
+    assert [line[-1] for line in shown.lines[:3]] == ["1", "✓", "✓"], shown.text

@@ -85,7 +85,7 @@ def test_a_line_in_pieces_is_put_together_and_a_loss_is_told(shell, serving):
         ("GET", "/api/workers/w/a/logs/stream"): (200, "text/event-stream", body),
     }
     done = shell.run("logs", "-f", "w/a", "--server", serving(Api(answers)))
-    assert done.stdout == "aaabbb\nccc\nddd\n[a part of the log was dropped]\n"
+    assert done.stdout == "aaabbb\nccc\nddd\n[a part of the log is missing: it was dropped, 5 B]\n"
 
 
 def test_the_number_of_lines_is_asked_for(shell, serving):

@@ -160,3 +160,32 @@ def test_asking_a_server_loads_nothing_that_the_server_is_made_of(shell):
     for arguments in (["status"], ["status", "w"], ["status", "w/a"], ["list"], ["why", "w/a"], ["history", "w"]):
         loaded = loaded_by(shell, *arguments)
         assert "httpx" in loaded and loaded & OF_A_READER == set(), arguments
+
+
+@pytest.mark.parametrize("module", ["click", "wattle.cli.listing", "wattle.client"])
+def test_ctrl_c_while_it_is_loaded_ends_it_quietly(shell, module):
+    """Where an exception would be a traceback, or be swallowed by a callback of the import system."""
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder()); sys.argv = ['wattle', 'list']\n"
+        "from wattle.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=shell.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_quiet_run_tells_outputs_and_what_went_wrong(shell, terminal):
+    good = {"name": "good", "workers": [{"name": "a", "command": "echo x", "outputs": {"o": "o"}}]}
+    shell.write("good.json", good)
+    shell.write("bad.json", {"name": "bad", "workers": [{"name": "b", "command": "echo oh >&2; exit 3"}]})
+    done = shell.run("run", "-q", "good.json")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("a/o  2 B  /")
+    shown = terminal("run", "-q", "good.json", columns=200)
+    assert shown.ends() == 0 and len(shown.text.split("\n\n")[0].splitlines()) == 1, shown.text
+    failed = shell.run("run", "bad.json", "-q")
+    assert failed.returncode == 1 and failed.stdout == ""
+    assert "b  " in failed.stderr and "| oh" in failed.stderr and "next: `wattle logs bad/b`" in failed.stderr
+    assert "▶" not in failed.stderr

@@ -159,3 +159,30 @@ def test_the_state_is_not_said_twice():
 @pytest.mark.parametrize("columns, wanted", [(9, "数据-data"), (8, "数据-..."), (6, "数...")])
 def test_text_is_cut_by_columns(columns, wanted):
     assert output.cut("数据-data", columns) == wanted
+
+
+def test_a_narrow_terminal_does_without_the_columns_that_are_spare(monkeypatch):
+    rows = [["load", "running", "1 min 02 s", "1", "its attempt 1 runs"]]
+    shown = {}
+    for columns in (80, 40, 30):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        stream = Stream(is_terminal=True)
+        Screen(stream, {"TERM": "xterm", "NO_COLOR": "1"}).table(
+            ["WORKER", "STATE", "TOOK", "ATTEMPT", "WHY"], rows, state_column=1, spare=(3, 2)
+        )
+        head, line = stream.getvalue().splitlines()
+        assert max(output.width(head), output.width(line)) <= columns
+        shown[columns] = head.split()
+    assert shown == {
+        80: ["WORKER", "STATE", "TOOK", "ATTEMPT", "WHY"],
+        40: ["WORKER", "STATE", "WHY"], 30: ["WORKER", "STATE", "WHY"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("environ, has_glyphs", [
+    ({}, True), ({"LANG": "C.UTF-8"}, True), ({"LANG": "C"}, False), ({"LC_ALL": "C"}, False),
+    ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),  # as Python's own coercion leaves it
+    ({"LANG": "C", "LC_ALL": "en_US.UTF-8"}, True), ({"LANG": "POSIX"}, False),
+])  # fmt: skip
+def test_glyphs_are_for_whoever_has_not_asked_for_c(environ, has_glyphs):
+    assert Screen(Stream(), environ).has_glyphs is has_glyphs

@@ -34,12 +34,18 @@ stderr for talk. The command line is the only importer of wattle.daemon.
 """
 
 import os
+import signal
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False  # loading typing for the one name takes longer than all else here
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def main() -> NoReturn:
-    """The `wattle` command. Ctrl-C ends it quietly from the first moment on, while it is still being loaded too."""
+def main() -> "NoReturn":
+    """The `wattle` command. Ctrl-C ends it quietly from the first moment on."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
     try:
         speak_utf8()
         from wattle.cli.app import run
@@ -47,6 +53,17 @@ def main() -> NoReturn:
         run()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_at_once(*_: object) -> None:
+    """While modules are loaded, and nothing was done or said: an exception would be lost or told in callbacks there."""
+    os._exit(130)
+
+
+def interrupts_are_exceptions() -> None:
+    """From now on, as Python has it: a verb is about to begin."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def speak_utf8() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from wattle import __version__
+from wattle.cli import interrupts_are_exceptions
 from wattle.cli.exits import Exit
 from wattle.cli.failing import abandon_output, tell_defect, tell_error, tell_system_error, tell_usage
 from wattle.cli.session import Session, shared_options
@@ -84,6 +85,7 @@ class LazyGroup(click.Group):
                 param.type = click.Path(allow_dash=True)  # shells complete it as such
         for name, inner in getattr(command, "commands", {}).items():
             inner.epilog = epilog_of(f"{cmd_name} {name}")
+        interrupts_are_exceptions()
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> Any:

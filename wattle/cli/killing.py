@@ -54,9 +54,8 @@ def kill_verb(
     `wattle stop` is for ending them.
     """
     sent: list[dict[str, object]] = []
-    code = Exit.DONE
     with connect(session.config) as client:
-        wanted = _running(client, targets)
+        wanted, code = _running(session, client, targets)
         for target, is_named in wanted.items():
             try:
                 answer = client.signal_worker(target.workflow, str(target.worker), signal, leader_only=leader_only)
@@ -65,7 +64,7 @@ def kill_verb(
             except WattleError as error:
                 if error.code == "WORKER_NOT_RUNNING" and not is_named:
                     continue  # it has ended since it was listed
-                if len(wanted) == 1:
+                if len(wanted) == 1 and code is Exit.DONE:
                     raise
                 told = tell_error(session, error)
                 code = code or told
@@ -80,29 +79,38 @@ def kill_verb(
     return code
 
 
-def _running(client: Client, targets: tuple[Target, ...]) -> dict[Target, bool]:
-    """{worker: was it named itself}. Of whole workflows and of patterns those that run; ClientError where none does."""
-    listed: dict[str, list[str]] = {}
+def _running(session: Session, client: Client, targets: tuple[Target, ...]) -> tuple[dict[Target, bool], Exit]:
+    """{worker: was it named itself}. Of whole workflows and of patterns those that run. One of which none does is told
+    and keeps no other from it, and the exit code is the first one's; where it is the only one it is a ClientError.
+    """
     found: dict[Target, bool] = {}
+    code = Exit.DONE
     for target in targets:
         if target.worker is not None and not is_pattern(target.workflow) and not is_pattern(target.worker):
             found[target] = True
             continue
-        matches = expand(client, [target])
-        for name in {each.workflow for each in matches} - set(listed):
-            summaries = client.list_worker_summaries(name)
-            listed[name] = [summary["name"] for summary in summaries if summary["status"] == "running"]
-        running = [
-            Target(each.workflow, worker)
-            for each in matches
-            for worker in listed[each.workflow]
-            if each.worker in (None, worker)
+        try:
+            for one in _running_of(client, target):
+                found.setdefault(one, False)
+        except ClientError as error:
+            if len(targets) == 1:
+                raise
+            told = tell_error(session, error)
+            code = code or told
+    return found, code
+
+
+def _running_of(client: Client, target: Target) -> list[Target]:
+    found: list[Target] = []
+    for each in expand(client, [target]):
+        found += [
+            Target(each.workflow, summary["name"])
+            for summary in client.list_worker_summaries(each.workflow)
+            if summary["status"] == "running" and each.worker in (None, summary["name"])
         ]
-        if not running:
-            message = f"of '{target}' nothing is running, so there is nobody to signal; see `wattle status`"
-            raise ClientError("WORKER_NOT_RUNNING", message, 409)
-        for one in running:
-            found.setdefault(one, False)
+    if not found:
+        message = f"of '{target}' nothing is running, so there is nobody to signal; see `wattle status`"
+        raise ClientError("WORKER_NOT_RUNNING", message, 409)
     return found
 
 

@@ -38,7 +38,7 @@ def list_verb(session: Session, as_json: bool, as_jsonl: bool) -> None:
             ]
             for workflow in workflows
         ]
-        session.out.table(["NAME", "STATE", "STARTED", "TOOK", "DIRECTORY"], rows, state_column=1)
+        session.out.table(["NAME", "STATE", "STARTED", "TOOK", "DIRECTORY"], rows, state_column=1, spare=(2, 3))
 
 
 @click.command("runs")
@@ -72,4 +72,4 @@ def runs_verb(session: Session, target: Target, limit: int, as_json: bool, as_js
             ]
             for run in runs
         ]
-        session.out.table(["RUN", "KIND", "STATE", "STARTED", "TOOK", "WHY"], rows, state_column=2)
+        session.out.table(["RUN", "KIND", "STATE", "STARTED", "TOOK", "WHY"], rows, state_column=2, spare=(3, 4, 1))

@@ -40,10 +40,19 @@ def expand(client: Client, targets: Iterable[Target]) -> list[Target]:
 
 
 def each(session: Session, client: Client, targets: Iterable[Target], do: Callable[[Target], Any]) -> int:
-    """Do it to every target. One that refuses does not keep the others from it: what it says is told, and the exit
-    code is the first one's. NoServer ends it."""
-    code = Exit.DONE
-    wanted = expand(client, targets)
+    """Do it to every target. One that refuses, or a pattern that matches nothing, does not keep the others from it:
+    what it says is told, and the exit code is the first one's. NoServer ends it."""
+    targets, code = list(targets), Exit.DONE
+    found: dict[Target, None] = {}
+    for target in targets:
+        try:
+            found.update(dict.fromkeys(expand(client, [target])))
+        except ClientError as error:
+            if len(targets) == 1:
+                raise
+            told = tell_error(session, error)
+            code = code or told
+    wanted = list(found)
     session.targets += wanted
     for target in wanted:
         try:
@@ -51,7 +60,7 @@ def each(session: Session, client: Client, targets: Iterable[Target], do: Callab
         except NoServer:
             raise
         except WattleError as error:
-            if len(wanted) == 1:
+            if len(wanted) == 1 and code is Exit.DONE:
                 raise
             told = tell_error(session, error)
             code = code or told

@@ -90,9 +90,25 @@ class Screen:
         for name in names:
             self.say(plain(name))
 
-    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], state_column: int | None = None) -> None:
-        """Aligned columns; in a terminal wide ones are cut so that the last one has room, never in a pipe."""
+    def table(
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        state_column: int | None = None,
+        spare: Sequence[int] = (),
+    ) -> None:
+        """Aligned columns; in a terminal wide ones are cut so that the last one has room, and those in `spare` are left
+        out one after the other where that is not enough. Never in a pipe."""
         rows = [[_one_line(cell) for cell in row] for row in rows]
+        if self.columns is not None and spare and not self._has_room(headings, rows, state_column):
+            gone, *further = spare
+            self.table(
+                _without(headings, gone),
+                [_without(row, gone) for row in rows],
+                None if state_column is None else state_column - (gone < state_column),
+                [column - (gone < column) for column in further],
+            )
+            return
         widths = [max(map(width, column)) for column in zip(headings, *rows, strict=True)]
         if state_column is not None:
             widths[state_column] = max(widths[state_column], *(width(row[state_column]) + 2 for row in rows), 0)
@@ -102,6 +118,15 @@ class Screen:
         for row in rows:
             self.say(self._row(row, widths, state_column))
 
+    def _has_room(self, headings: Sequence[str], rows: Sequence[Sequence[str]], state_column: int | None) -> bool:
+        """For every column, the last one cut to what is left to it."""
+        assert self.columns is not None
+        widths = [max(map(width, column)) for column in zip(headings, *rows, strict=True)]
+        if state_column is not None:
+            widths[state_column] = max(widths[state_column], *(width(row[state_column]) + 2 for row in rows), 0)
+        used = sum(fitted(widths, self.columns, state_column)[:-1]) + 2 * (len(widths) - 1)
+        return used + min(widths[-1], LAST_COLUMNS) <= self.columns
+
     def _row(self, cells: Sequence[str], widths: Sequence[int], state_column: int | None) -> str:
         parts, used = [], 0
         for position, (cell, wide) in enumerate(zip(cells, widths, strict=True)):
@@ -109,11 +134,15 @@ class Screen:
             if position == state_column:
                 parts.append(self.state(cell, 0 if is_last else wide))
             elif is_last:
-                parts.append(cell if self.columns is None else cut(cell, max(LAST_COLUMNS // 2, self.columns - used)))
+                parts.append(cell if self.columns is None else cut(cell, max(0, self.columns - used)))
             else:
                 parts.append(pad(cut(cell, wide), wide))
             used += wide + 2
         return "  ".join(parts).rstrip()
+
+
+def _without(cells: Sequence[str], column: int) -> list[str]:
+    return [cell for at, cell in enumerate(cells) if at != column]
 
 
 def fitted(widths: Sequence[int], columns: int, fixed: int | None = None) -> list[int]:
@@ -221,6 +250,8 @@ def pad(text: str, columns: int) -> str:
 def cut(text: str, columns: int) -> str:
     if width(text) <= columns:
         return text
+    if columns < 4:
+        return "..."[: max(0, columns)]
     kept, used = [], 0
     for character in text:
         used += width(character)

@@ -8,18 +8,27 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from wattle.cli.output import Screen, pad, width
+from wattle.cli.output import Screen, pad, size, width
 from wattle.logs.escapes import for_screen, last_written
 
 COLOURS = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
-LOST = {"truncated": "the log was cut down to nothing", "gap": "a part of the log was dropped"}
+LOST = ("gap", "truncated")
 
 
 def told(entry: dict[str, Any], *, colours: bool) -> str:
     """An entry of a log for a screen: a line as a terminal may see it, else what was lost."""
     if entry["type"] not in ("stdout", "stderr"):
-        return f"[{LOST.get(entry['type']) or entry.get('message')}]"
+        return f"[{_lost(entry) if entry['type'] in LOST else entry.get('message')}]"
     return for_screen(last_written(entry["content"]), colours=colours)
+
+
+def _lost(entry: dict[str, Any]) -> str:
+    """Of which stream, what, and how much."""
+    stream = entry.get("stream") or "the log"
+    if entry["type"] == "truncated":
+        return f"{stream} was cut down to nothing"
+    amount = f", {size(entry['dropped_bytes'])}" if entry.get("dropped_bytes") else ""
+    return f"a part of {stream} is missing: {entry.get('reason') or 'it was dropped'}{amount}"
 
 
 class Printer:

@@ -53,7 +53,7 @@ class Progress:
         self._begun_at: datetime | None = None
         self._started_at: dict[str, datetime] = {}
         self._tails = 0
-        self._is_silent = False
+        self._is_silent = session.is_quiet
 
     def follow(self, client: Client) -> Exit:
         """To the run's end; NoServer where the server goes before, to be called again with another."""
@@ -87,8 +87,12 @@ class Progress:
         return LiveView(self._session.talk, client, client.get_run(self.run_id))
 
     def conclude(self, client: Client, run: dict[str, Any]) -> Exit:
-        """The summary of a run that has ended, and where its outputs are."""
-        Summary(self._session, self._say, self._again).tell(client, run, with_workers=self._view is View.TABLE)
+        """The summary of a run that has ended, and where its outputs are. With -q what went wrong is told too."""
+        is_quiet = self._session.is_quiet
+        if is_quiet and run["status"] != "completed":
+            self._is_silent = False
+        with_workers = is_quiet or self._view is View.TABLE
+        Summary(self._session, self._say, self._again).tell(client, run, with_workers=with_workers)
         return exit_of_run(run["status"])
 
     def _begin(self, run: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def run_verb(
         check_names(definition.workflow, only, starts)
         if dry_run:
             return show_plan(session, definition.workflow, values, choice.only, choice.starts, force=force)
-    view = View.LOGS if follow_logs else View.TABLE if session.talk.is_terminal else View.LINES
+    view = View.LOGS if follow_logs else View.TABLE if session.talk.is_terminal and not session.is_quiet else View.LINES
     again = "" if file == STDIN else f"wattle run {shlex.quote(file)}"
     errand = Errand(session, definition, values, choice, view=view, again=again)
     return _detached(session, errand) if detach else _to_the_end(session, errand)

@@ -11,6 +11,7 @@ from wattle.cli.output import (
     Screen,
     count_of,
     counts_text,
+    cut,
     duration,
     elapsed_seconds,
     instant,
@@ -18,6 +19,7 @@ from wattle.cli.output import (
     reason_of,
     size,
     state_word,
+    width,
 )
 from wattle.cli.printing import told
 from wattle.cli.server import connect_or_read
@@ -123,7 +125,7 @@ def _show_overview(session: Session, workflows: list[dict[str, Any]]) -> None:
         ]
         for workflow in workflows
     ]
-    session.out.table(["NAME", "STATE", "STARTED", "TOOK", "WHY"], rows, state_column=1)
+    session.out.table(["NAME", "STATE", "STARTED", "TOOK", "WHY"], rows, state_column=1, spare=(2, 3))
 
 
 def _show_workflow(out: Screen, workflow: Mapping[str, Any]) -> None:
@@ -148,7 +150,7 @@ def _show_workflow(out: Screen, workflow: Mapping[str, Any]) -> None:
             ]
             for worker in workflow["workers"]
         ]
-        out.table(["WORKER", "STATE", "TOOK", "ATTEMPT", "WHY"], rows, state_column=1)
+        out.table(["WORKER", "STATE", "TOOK", "ATTEMPT", "WHY"], rows, state_column=1, spare=(3, 2))
 
 
 def _counts(workers: list[dict[str, Any]]) -> dict[str, int]:
@@ -187,4 +189,9 @@ def _show_worker(out: Screen, target: Target, worker: Mapping[str, Any]) -> None
     if worker["log"]:
         out.say()
     for line in worker["log"]:
-        out.say(f"  {out.dim('|')} {told(line, colours=out.has_colour)}".rstrip())
+        text = told(line, colours=False)
+        if out.columns is None or width(text) <= out.columns - 4:
+            text = told(line, colours=out.has_colour)
+        else:
+            text = cut(text, out.columns - 4)  # one screen, however long a line is
+        out.say(f"  {out.dim('|')} {text}".rstrip())

@@ -35,7 +35,7 @@ _SPELLINGS = {
     "max_clean_up_time_sec": "MaxCleanUpTimeSec", "interval_sec": "intervalSec",
     "max_interval_sec": "maxIntervalSec", "exit_code": "exitCode", "mark_success": "markSuccess",
 }  # fmt: skip
-_FOR_PEOPLE = {"description", "group", "tags", "labels", "name", "id"}
+_READ_ELSEWHERE = {"description", "name", "id"}
 
 
 def _both(name: str) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class _Importer:
         for field in root.unread():
             if field == "schedule":
                 notes.leave(None, "schedule: let cron call `wattle start`")
-            elif field not in _FOR_PEOPLE | {"type"}:
+            elif field not in _READ_ELSEWHERE | {"type"}:
                 notes.leave(None, f"{field}: there is nothing like it")
         if (root.text("type") or "graph") not in ("graph", "chain"):
             root.complain(("type",), f"type is '{root.text('type')}', not graph or chain")
@@ -233,7 +233,7 @@ class _Importer:
         self._give_outputs(step, worker)
         self._give_policies(step, worker, grace)
         for field in fields.unread():
-            if field not in _FOR_PEOPLE:
+            if field not in _READ_ELSEWHERE:
                 self._notes.leave(name, f"{field}: there is nothing like it")
         return worker
 
