@@ -177,6 +177,16 @@ def test_ctrl_c_while_it_is_loaded_ends_it_quietly(shell, module):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+def test_a_closed_pipe_is_silent_also_of_what_is_said_before_any_verb(shell, asked):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "wattle.cli", asked]
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, env=shell.environ, cwd=ROOT)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_quiet_run_tells_outputs_and_what_went_wrong(shell, terminal):
     good = {"name": "good", "workers": [{"name": "a", "command": "echo x", "outputs": {"o": "o"}}]}
     shell.write("good.json", good)

@@ -119,6 +119,13 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"'{args[0]}' is not a command. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        # --help and --version are said here; click itself would end with 1.
+        try:
+            return super().make_context(*arguments, **more)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(Exit.DONE) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         # click itself would end with 1 on both.
         try:
