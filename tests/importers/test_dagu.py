@@ -20,7 +20,7 @@ def test_the_fixture_has_every_step_with_what_it_needs():
     assert made["script"]["retry"] == {"limit": 2, "delay_seconds": 1, "factor": 1}
     assert made["may fail"]["stop"] == {"signal": "INT", "grace_seconds": 5}
     left = " ".join(said(imported, "left_out"))
-    assert "schedule" in left and "handlerOn" in left
+    assert all(word in left for word in ("schedule", "handlerOn", "tags"))
 
 
 @pytest.mark.parametrize(
