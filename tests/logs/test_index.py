@@ -98,6 +98,53 @@ def test_another_writer_goes_on_behind_the_last_whole_entry(tmp_path: Path) -> N
     assert order(written(tmp_path / "i", (20, 2, 3), (30, 4, 3)), [2, 4], [3]) == "o2 e3 o4"
 
 
+def test_entries_of_one_stream_may_wait_and_one_that_says_an_order_takes_them_along(tmp_path: Path) -> None:
+    """L5: whoever waits for the order of two lines finds it as soon as it is known."""
+    path = tmp_path / "i"
+    writer = IndexWriter(str(path))
+
+    def entries() -> int:
+        return os.stat(path).st_size // RECORD.size
+
+    writer.add(10, 2, 0, may_wait=True)
+    assert entries() == 1 and not writer.has_waiting, "the first one says that there is an index"
+    writer.add(20, 4, 0, may_wait=True)
+    writer.add(30, 6, 0, may_wait=True)
+    assert entries() == 1 and writer.has_waiting and writer.count == 3
+    writer.add(40, 6, 3, 1, 1, may_wait=True)
+    assert entries() == 4 and not writer.has_waiting
+    writer.add(50, 6, 5, may_wait=True)
+    writer.write()
+    assert entries() == 5
+    assert order(str(path), [2, 4, 6], [3, 5]) == "o2 o4 o6 e3 e5"
+    writer.add(60, 8, 5, may_wait=True)
+    writer.add(70, 1, 0, may_wait=True)
+    assert entries() == 1 and not writer.has_waiting, "somebody cut the log: what waited was about bytes that are gone"
+
+
+def test_what_cannot_be_written_is_forgotten(tmp_path: Path) -> None:
+    """F41: times are lost, and nothing else; what comes later is noted behind what is there. A link is not followed."""
+    (tmp_path / "i").symlink_to("/dev/full")
+    path = str(tmp_path / "i")
+    writer = IndexWriter(path)
+    writer.add(10, 2, 0)
+    assert writer.count == 0 and writer.last is None and not writer.has_waiting
+    os.unlink(path)
+    writer.add(20, 4, 0)
+    assert not os.path.exists(path), "it rests for a while"
+    writer.add(6_000_000, 6, 0)
+    writer.add(6_000_010, 8, 0, may_wait=True)
+    os.rename(path, f"{path}.gone")
+    os.symlink("/dev/full", path)
+    writer.write()
+    assert writer.count == 1 and writer.last is not None and writer.last.stdout == 6
+    os.unlink(path)
+    os.rename(f"{path}.gone", path)
+    writer.add(12_000_000, 9, 0)
+    timeline = read_timeline(path, 0, 99_000_000)
+    assert [timeline.at(0, offset).by for offset in (6, 8, 9)] == [6_000_000, 12_000_000, 12_000_000]
+
+
 @pytest.mark.parametrize("junk", [b"x", b"x" * 31, b"\xff" * 100, b"\0" * 320])
 def test_junk_instead_of_an_index_harms_nobody(tmp_path: Path, junk: bytes) -> None:
     (tmp_path / "i").write_bytes(junk)

@@ -240,31 +240,62 @@ class IndexWriter:
         self._path = path
         self.last: Entry | None = None
         self.count = 0
+        self._waiting: list[Entry] = []  # of `count`, these are not on disk
         self._rests_until = 0
         with suppress(OSError), IndexReader(path) as index:  # of a daemon before this one
             self.count = len(index)
             self.last = index.entry(self.count - 1) if self.count else None
+        self._written = self.last
 
-    def add(self, at: int, stdout: int, stderr: int, groups: int = 0, first: int = STDOUT) -> None:
-        """Where a log has become shorter, somebody cut it: what is known of the bytes before is about no bytes now."""
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def add(
+        self, at: int, stdout: int, stderr: int, groups: int = 0, first: int = STDOUT, *, may_wait: bool = False
+    ) -> None:
+        """Where a log has become shorter, somebody cut it: what is known of the bytes before is about no bytes now.
+
+        `may_wait`: until `write`, for as long as all that waits is about one and the same stream: it puts nothing in
+        order, so nobody waits for it.
+        """
         last = self.last
         if last is not None and (stdout < last.stdout or stderr < last.stderr):
             last, self.count, groups = None, 0, 0
+            self._waiting, self._written = [], None
             with suppress(OSError):
                 os.truncate(self._path, 0)
         if at < self._rests_until:
             return
         entry = Entry(max(at, last.at if last is not None else 0), stdout, stderr, min(groups, MOST_GROUPS), first)
+        self._waiting.append(entry)
+        self.last = entry
+        self.count += 1
+        if not (may_wait and self._is_of_one_stream(entry)):
+            self.write()
+
+    def write(self) -> None:
+        """Write what waits."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        written, data = 0, b"".join([entry.pack() for entry in waiting])
         try:
             fd = self._open()
             try:
-                if os.pwrite(fd, entry.pack(), self.count * RECORD.size) == RECORD.size:
-                    self.last = entry
-                    self.count += 1
+                written = os.pwrite(fd, data, (self.count - len(waiting)) * RECORD.size) // RECORD.size
             finally:
                 os.close(fd)
-        except OSError:
-            self._rests_until = at + REST_MICROSECONDS  # to look for room on a full disk is slow, for everybody
+        except OSError:  # to look for room on a full disk is slow, for everybody
+            self._rests_until = waiting[-1].at + REST_MICROSECONDS
+        if written < len(waiting):
+            self.count -= len(waiting) - written
+            self.last = waiting[written - 1] if written else self._written
+        self._written = self.last
+
+    def _is_of_one_stream(self, entry: Entry) -> bool:
+        begin = self._written
+        return begin is not None and (entry.stdout == begin.stdout or entry.stderr == begin.stderr)
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

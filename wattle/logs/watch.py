@@ -25,7 +25,7 @@ from wattle.errors import WattleError
 from wattle.logs.files import attempt_files
 from wattle.logs.holes import is_impossible
 from wattle.logs.inotify import IN_IGNORED, IN_Q_OVERFLOW, Inotify
-from wattle.logs.watched import Watched, largest
+from wattle.logs.watched import GATHER_SECONDS, Watched, largest
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class LogWatch:
         self._by_watch: dict[int, tuple[Watched, int]] = {}
         self._dirty: set[Watched] = set()  # written to, and not looked at yet
         self._timed: set[Watched] = set()  # those with a `look_at`
+        self._unwritten: set[Watched] = set()  # those with entries that wait until `_write_at`
+        self._write_at = math.inf
         self._capped_runs: set[int] = set()
         self._told: deque[Callable[[], None]] = deque()  # by the loop
         self._settling: dict[int, list[Watched]] = {}  # of runs that go on: ended, over their caps
@@ -138,6 +140,7 @@ class LogWatch:
             except Exception:  # what is looked at are files that others may do anything with
                 logger.exception("the watch of logs goes on after a defect")
                 time.sleep(POLL_SECONDS)
+        self._write(time.monotonic())
 
     def _wait(self) -> None:
         """Until something is told, a log is due, or a watched one was written to; bursts are cut into steps."""
@@ -174,6 +177,8 @@ class LogWatch:
             self._look(log)
         if self._live_bytes is not None and pending:
             self._bound_all(self._live_bytes)
+        if now >= self._write_at:
+            self._write(now)
         self._next_at = self._when()
 
     def _when(self) -> float:
@@ -184,7 +189,13 @@ class LogWatch:
         rested_at = self._stirred_at + YOUNG_SECONDS
         stirred = rested_at if rested_at > time.monotonic() else math.inf
         since = min((young.since for young in list(self._young.values())), default=math.inf)
-        return min(next_at, since + YOUNG_SECONDS, stirred)
+        return min(next_at, self._write_at, since + YOUNG_SECONDS, stirred)
+
+    def _write(self, now: float) -> None:
+        """The entries that were gathered."""
+        logs, self._unwritten, self._write_at = self._unwritten, set(), math.inf
+        for log in logs:
+            log.write(now)
 
     def _adopt(self, now: float) -> None:
         for key, young in list(self._young.items()):
@@ -240,12 +251,15 @@ class LogWatch:
             return
         for number, mask in self._inotify.read():
             if mask & IN_Q_OVERFLOW:
+                for each in self._logs.values():
+                    each.missed()
                 self._dirty.update(self._logs.values())
             log, stream = self._by_watch.get(number, (None, 0))
             if log is None:
                 continue
             if mask & IN_IGNORED:  # the file is gone
                 self._by_watch.pop(number, None)
+                log.lost(stream)
             else:
                 log.wrote(stream)
                 self._dirty.add(log)
@@ -272,6 +286,9 @@ class LogWatch:
             self._timed.discard(log)
         else:
             self._timed.add(log)
+        if log.has_waiting:
+            self._unwritten.add(log)
+            self._write_at = min(self._write_at, now + GATHER_SECONDS)
         for stream, end in log.due_drops():
             self._drop(log, stream, end)
 
@@ -313,6 +330,7 @@ class LogWatch:
         self._read_events()
         self._dirty.discard(log)
         self._timed.discard(log)
+        self._unwritten.discard(log)
         self._leave(log)
         log.end(ended_at or time.time_ns() // 1000)
         if log.cap is not None:

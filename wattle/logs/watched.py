@@ -23,6 +23,7 @@ RATE_DECAY = 0.8  # of the fastest growth, from one look to the next: what was f
 # An index of n entries gets the next one this long after the last: a service that prints for a year has 20 MB of it.
 _GAPS = ((10_000, 0.0), (100_000, 0.1), (500_000, 1.0))
 _LONGEST_GAP_SECONDS = 60.0
+GATHER_SECONDS = 0.2  # entries that say no order are written together, so often
 
 
 def gap_seconds(count: int) -> float:
@@ -43,20 +44,31 @@ class Watched:
         self.dropped = [_dropped(path) if cap is not None else 0 for path in files]
         self.sizes = (0, 0)
         self._index = IndexWriter(index_file(files))
-        self._indexed_at = 0.0
+        self._indexed_at = self._written_at = 0.0
         self._looked_at = now
         self._interval = FAST_SECONDS
         self._rate = 0.0  # bytes a second
         self._quiet = QUIET_LOOKS
         self._groups, self._first, self._last = 0, 0, -1
+        self._told: set[int] = set()  # streams of which inotify told since the last look
+        self._untold: set[int] = set()  # those of which it never will
 
     def wrote(self, stream: int) -> None:
         """inotify says that this stream was written to."""
+        self._told.add(stream)
         if stream != self._last:
             if not self._groups:
                 self._first = stream
             self._groups = min(self._groups + 1, MOST_GROUPS)
             self._last = stream
+
+    def missed(self) -> None:
+        """inotify has told too little: either may have been written to."""
+        self._told.update((0, 1))
+
+    def lost(self, stream: int) -> None:
+        """inotify tells nothing more of this stream: its file is gone."""
+        self._untold.add(stream)
 
     @property
     def wrote_both(self) -> bool:
@@ -64,11 +76,11 @@ class Watched:
         return self._groups > 1
 
     def measured(self) -> tuple[int, int]:
-        """The sizes now; of a file that is gone, what it was."""
+        """The sizes now; of a file that is gone, and where inotify told only of the other one, what it was."""
         found = list(self.sizes)
-        for stream, path in enumerate(self.files):
+        for stream in self._told | self._untold if self._told and self.watches else (0, 1):
             with suppress(OSError):
-                found[stream] = os.stat(path).st_size
+                found[stream] = os.stat(self.files[stream]).st_size
         return found[0], found[1]
 
     @property
@@ -83,14 +95,26 @@ class Watched:
         self.dropped = [0 if new < old else gone for new, old, gone in zip(sizes, self.sizes, self.dropped)]
         is_fast = grown > FAST_BYTES * max(1.0, elapsed / FAST_SECONDS)
         self.sizes, self._looked_at = sizes, now
+        self._told.clear()
         self._note(sizes, now, at)
         self._plan(is_fast, grown / elapsed, now)
 
     def end(self, at: int) -> None:
         """What was written last was written by `at`."""
+        self._told.clear()
         sizes = self.measured()
         if (last := self._index.last) is None or sizes != (last.stdout, last.stderr):
             self._index.add(at, *sizes, self._groups, self._first)
+        self._index.write()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether `write` is to be called, in GATHER_SECONDS at the latest."""
+        return self._index.has_waiting
+
+    def write(self, now: float) -> None:
+        self._written_at = now
+        self._index.write()
 
     def due_drops(self) -> list[tuple[int, int]]:
         """(stream, new start) of each stream that is over its cap."""
@@ -114,7 +138,10 @@ class Watched:
             self.look_at = self._indexed_at + gap
             return
         # Without a watch nobody knows the order.
-        self._index.add(at, *sizes, self._groups if self.watches else 0, self._first)
+        groups, may_wait = self._groups if self.watches else 0, now - self._written_at < GATHER_SECONDS
+        self._index.add(at, *sizes, groups, self._first, may_wait=may_wait)
+        if not self._index.has_waiting:
+            self._written_at = now
         self._indexed_at = now
         self._groups, self._last = 0, -1
 
