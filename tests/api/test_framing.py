@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from tests.whole.event_source import Heard
 from tests.whole.stream_clients import text_of, whole_events
 from wattle.api import sse
+from wattle.api.envelope import instant
 from wattle.logs.follow import Follower
+from wattle.logs.said import LogLineEvent
 from wattle.service.views import LogState
 
 TRICKY = [
@@ -23,6 +25,7 @@ TRICKY = [
     b"\xff", b"\xe2\x82", b"\xf0\x9f\x98\x80", "ä\u2028\u0085\ufeff日".encode(), b"\xed\xa0\x80", b"\x1b[0m",
 ]  # fmt: skip
 LOG = st.lists(st.binary(max_size=12) | st.sampled_from(TRICKY), max_size=40).map(b"".join)
+INSTANTS = st.integers(0, 2**53)  # µs
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=20)
 
 
@@ -75,6 +78,28 @@ def test_a_cut_stream_and_its_rest_are_the_files_text(hear, out: bytes, err: byt
     assert [event.name for event in events].count("end") == 1
     ids = [event.id for event in events if event.name == "message"]
     assert len(set(ids)) == len(ids)
+
+
+@given(
+    st.builds(
+        LogLineEvent,
+        st.sampled_from(["stdout", "stderr"]),
+        LOG.map(lambda data: data.decode("utf-8", "replace")),
+        st.just("u1:1:2"),
+        st.none() | INSTANTS,
+        st.none() | INSTANTS,
+        st.booleans(),
+        st.booleans(),
+        st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    )
+)
+def test_a_line_is_one_event_of_json(line: LogLineEvent) -> None:
+    """W-22: as any other event is made; keys that say nothing are left out."""
+    told: dict[str, object] = {"type": line.type, "content": line.content}
+    told |= {} if line.worker is None else {"worker": line.worker}
+    told |= {key: instant(at) for key, at in (("time", line.time), ("after", line.after)) if at is not None}
+    told |= {key: True for key in ("continued", "partial") if getattr(line, key)}
+    assert sse.encode(line) == sse.event(told, id=line.id)
 
 
 def test_sseclient_takes_half_an_event_for_a_whole_one() -> None:

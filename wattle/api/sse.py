@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from wattle.api.envelope import instant
@@ -24,7 +25,6 @@ HEADERS = [
 ]
 HEARTBEAT = b": hb\n\n"
 
-_instant = lru_cache(maxsize=64)(instant)  # lines of one stretch have one
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -56,18 +56,7 @@ def encode(said: Event) -> bytes:
     """A watcher's event. Keys that say nothing are left out: a plain line is exactly the documented W-22."""
     match said:
         case LogLineEvent():
-            line: dict[str, Any] = {"type": said.type, "content": said.content}
-            if said.worker is not None:
-                line["worker"] = said.worker
-            if said.time is not None:
-                line["time"] = _instant(said.time)
-            if said.after is not None:
-                line["after"] = _instant(said.after)
-            if said.continued:
-                line["continued"] = True
-            if said.partial:
-                line["partial"] = True
-            return event(line, id=said.id)
+            return _line(said)
         case Attempt():
             data = {"type": "attempt", "attempt": said.number, "uid": said.uid, **_of(said)}
             if said.run_id is not None:
@@ -82,6 +71,27 @@ def encode(said: Event) -> bytes:
         case End():
             data = {"type": "end", "status": said.status, "exit_code": said.exit_code}
             return event(data, name="end", id=said.id)
+
+
+def _line(said: LogLineEvent) -> bytes:
+    """As `event` would make it of a dict, at a quarter of the cost: of these there are as many as lines are printed."""
+    text = f'data: {{"type": "{said.type}", "content": {_quoted(said.content)}'
+    if said.worker is not None:
+        text += f', "worker": {_quoted(said.worker)}'
+    if said.time is not None:
+        text += f', "time": "{_instant(said.time // 1000)}"'
+    if said.after is not None:
+        text += f', "after": "{_instant(said.after // 1000)}"'
+    if said.continued:
+        text += ', "continued": true'
+    if said.partial:
+        text += ', "partial": true'
+    return f"{text}}}\nid: {said.id}\n\n".encode()
+
+
+@lru_cache(maxsize=256)  # lines of one stretch have one, and those of many logs are heard of together
+def _instant(milliseconds: int) -> str | None:
+    return instant(milliseconds * 1000)
 
 
 def _of(said: Attempt | Truncated | Gap) -> dict[str, Any]:

@@ -11,8 +11,7 @@ NO_ATTEMPT = "-"  # stands for the uid in the id of a worker that ended without 
 _POSITION = re.compile(r"([A-Za-z0-9_-]{1,128}):([0-9]{1,18}):([0-9]{1,18})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class LogLineEvent:
+class LogLineEvent(NamedTuple):
     """A line of `type` "stdout" or "stderr". `time` (µs since 1970): by then it had been written; None: not known.
 
     `after` (µs) is told where nobody watched and the two are far apart: it had not been written then.
