@@ -1,6 +1,7 @@
 """One log and many who watch it, through a real Waitress, the pump and inotify (L9, L10, F45, F46; A21, A22)."""
 
 import json
+import os
 import select
 import socket
 import time
@@ -14,9 +15,10 @@ import pytest
 from api.test_pump import MakeServer, Server, make_server, open_descriptors, quiet_wakes, until, wakes
 
 from wattle.api import feeds as feeds_module
-from wattle.api.feeds import Feeds
+from wattle.api.feeds import Feeds, Pace
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
+from wattle.logs.forward import OpenFile
 from wattle.logs.hearing import Hearing
 from wattle.service.views import LogState
 
@@ -303,11 +305,11 @@ def test_what_comes_before_a_file_is_watched_is_looked_for_however_much_there_wa
         def more(self) -> bool:
             return self.polls < feeds_module._POLLS
 
-        def files(self) -> list[int]:
+        def files(self) -> list[OpenFile]:
             if self.polls < feeds_module._POLLS:
                 return []
             self.file.write(b"x")
-            return [self.file.fileno()]
+            return [OpenFile(self.file.fileno(), 1)]
 
         def poll(self, now: float, notified: bool) -> bytes:
             self.polls += 1
@@ -327,25 +329,98 @@ def test_what_comes_before_a_file_is_watched_is_looked_for_however_much_there_wa
         feeds.close()
 
 
-def test_a_watch_is_good_for_one_event(tmp_path: Path) -> None:
-    """So a writer pays for one write at most until somebody wants to read again."""
+class Written:
+    """A source that says how much a file has grown; the test writes to it."""
+
+    key, position, done, more, waits_for_files, waits_seconds = "log", "", False, False, False, None
+
+    def __init__(self, path: Path) -> None:
+        self.file = open(path, "ab", buffering=0)  # noqa: SIM115
+        self.seen = 0
+
+    def files(self) -> list[OpenFile]:
+        return [OpenFile(self.file.fileno(), 1)]
+
+    def poll(self, now: float, notified: bool) -> bytes:
+        before, self.seen = self.seen, os.fstat(self.file.fileno()).st_size
+        return b"x" * (self.seen - before)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def test_a_log_that_grows_more_often_than_it_may_be_read_is_watched_for_one_event(tmp_path: Path) -> None:
+    """So a writer pays for one write at most until somebody reads again, and one that writes now and then has a watch
+    that stays. Time is the test's."""
+    source, said, now = Written(tmp_path / "log"), bytearray(), 1000.0
+    feeds = feeds_module.Feeds(3600.0)
+    try:
+        feed = feeds.open(cast(Any, source), now)
+        feed.members[cast(Any, None)] = None
+
+        def written(times: int, seconds: float) -> int:
+            """So many writes, each noticed; how often it was read."""
+            nonlocal now
+            polls = 0
+            for _ in range(times):
+                now += seconds
+                source.file.write(b"x")
+                feeds.grown(now)
+                for each in feeds.due(now):
+                    feeds.advance(each, now, lambda _, data, before: said.extend(data))
+                    polls += 1
+            return polls
+
+        written(1, 0.0)
+        assert written(40, 0.05) == 40 and feed.armed, "it is read at once, and the watch stays"
+        assert written(1000, 0.0001) < 100 and not feed.armed, "no more often than in steps, and nobody watches"
+        assert feeds.next_at is not None and now < feeds.next_at <= now + 0.01
+        now = feeds.next_at
+        for each in feeds.due(now):
+            feeds.advance(each, now, lambda _, data, before: said.extend(data))
+        assert feed.armed, "until it is read again"
+        source.file.write(b"xx")
+        feeds.grown(now)
+        assert not feed.armed
+        assert written(1, 1.0) == 1 and written(40, 0.05) == 40 and feed.armed, "the flood is over"
+        assert len(said) == source.seen == 1084
+    finally:
+        feeds.close()
+
+
+def test_a_pace_has_a_burst_and_then_steps() -> None:
+    pace, now, times = Pace(at_once=5, step_seconds=1.0), 100.0, []
+    for _ in range(10):
+        times.append(now)
+        now = max(now, pace.take(now))
+    assert times == [100.0] * 5 + [101.0, 102.0, 103.0, 104.0, 105.0]
+    for _ in range(100):  # whoever does not wait pays for a step, not for all of it
+        assert pace.take(now) <= now + 1.0
+    assert pace.take(now + 50) <= now + 50
+
+
+def test_a_watch_stays_or_is_good_for_one_event(tmp_path: Path) -> None:
     path = tmp_path / "log"
     inotify = Hearing()
     try:
         with open(path, "ab", buffering=0) as file:
             assert inotify.watch(file.fileno(), "a") and inotify.watch(file.fileno(), "b")
-            assert inotify.read() == set()
-            file.write(b"1")
-            assert inotify.read() == {"a", "b"}
+            assert inotify.read() == (set(), set())
+            for number in range(2):
+                file.write(b"%d" % number)
+                assert inotify.read() == ({"a", "b"}, set())
+            inotify.forget("a")
+            assert inotify.watch(file.fileno(), "a", once=True)  # there is one watch for all who hear of a file
             file.write(b"2")
-            assert inotify.read() == set()
+            assert inotify.read() == ({"a", "b"}, {"a", "b"})
+            file.write(b"3")
+            assert inotify.read() == (set(), set())
             assert inotify.watch(file.fileno(), "a")
             path.unlink()  # it has no name any more, and is watched all the same
-            file.write(b"3")
-            assert inotify.read() == {"a"}
-            assert inotify.watch(file.fileno(), "b")
-            inotify.forget("b")
             file.write(b"4")
-            assert inotify.read() == set()
+            assert inotify.read() == ({"a"}, set())
+            inotify.forget("a")
+            file.write(b"5")
+            assert inotify.read() == (set(), set())
     finally:
         inotify.close()

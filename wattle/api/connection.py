@@ -76,7 +76,7 @@ class Client:
         self.backlog.append(data)
         self.backlog_bytes += len(data)
 
-    def offer(self, data: bytes) -> bool:
+    def offer(self, data: bytes, now: float) -> bool:
         """Write it at once if nothing waits before it; whether something waits now that did not before. OSError: the
         client has gone. A line that a thousand watch goes this way a thousand times.
         """
@@ -88,7 +88,7 @@ class Client:
         except BlockingIOError:
             sent = 0
         if sent == len(data):
-            self.written_at = time.monotonic()
+            self.written_at = now
             return False
         self.put(data)
         self._sent = sent

@@ -4,27 +4,37 @@ A client joins a feed when its own source has told it everything up to where the
 leaves it and is served by a source of its own again, from where it was: the file is what waits, not memory.
 """
 
-import contextlib
 import logging
 import math
-import os
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable
 from typing import NamedTuple
 
 from wattle.api.connection import Client
 from wattle.api.replies import closed, polled
 from wattle.api.sources import Shared
+from wattle.logs.forward import OpenFile
 from wattle.logs.hearing import Hearing
 
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 50  # so often at once …
-_A_SECOND = 100.0  # … and so often a second for long: a flood is taken in gulps
+_STEP_SECONDS = 0.01  # … and for long only so often: a flood is taken in gulps
 _POLLS = 4  # at a time
 _LOOK_SECONDS = 15.0  # how old what is known of an attempt may get though nobody said that it changed
 
-File = tuple[int, int, int]  # descriptor, device and inode
-Give = Callable[[Client, bytes, str], None]
+
+class Pace:
+    """How often something may be done: so often at once, for long once in `step_seconds` (a leaky bucket, GCRA)."""
+
+    def __init__(self, at_once: int = _AT_ONCE, step_seconds: float = _STEP_SECONDS) -> None:
+        self._step_seconds = step_seconds
+        self._burst_seconds = (at_once - 1) * step_seconds
+        self._paid_until = 0.0
+
+    def take(self, now: float) -> float:
+        """It is done now, allowed or not; when it may be done again, a step from now at the latest."""
+        self._paid_until = min(max(self._paid_until, now), now + self._burst_seconds) + self._step_seconds
+        return self._paid_until - self._burst_seconds
 
 
 class Feed:
@@ -37,29 +47,19 @@ class Feed:
         self.changed = True
         self.done = False
         self.looked_at = 0.0
-        self.armed: set[File] = set()
+        self.armed: set[OpenFile] = set()
         self.is_polled = False
-        self._tokens, self._counted_at = float(_AT_ONCE), 0.0
-
-    def earliest(self, now: float) -> float:
-        """When it may be looked at again: at once, but for one that has been looked at very often."""
-        self._tokens = min(_AT_ONCE, self._tokens + (now - self._counted_at) * _A_SECOND)
-        self._counted_at = now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return now
-        return now + 1 / _A_SECOND
-
-    def files(self) -> Iterator[tuple[int, File]]:
-        for fd in self.source.files():
-            with contextlib.suppress(OSError):
-                found = os.fstat(fd)
-                yield fd, (fd, found.st_dev, found.st_ino)
+        self.is_flooded = False  # it grows more often than it may be looked at
+        self.pace = Pace()
+        self.rests_until = 0.0
 
 
 class _Token(NamedTuple):
     feed: Feed
-    file: File
+    file: OpenFile
+
+
+Give = Callable[[Feed, bytes, str], None]
 
 
 class Feeds:
@@ -115,12 +115,19 @@ class Feeds:
         """The descriptor says that files have grown."""
         if self.inotify is None:
             return
-        for token in self.inotify.read():
+        grown, ended = self.inotify.read()
+        for token in ended:
             assert isinstance(token, _Token)
-            feed, file = token
-            feed.armed.discard(file)
-            if self._due.get(feed, math.inf) > now + 1 / _A_SECOND:  # it may be due late, for a line without its end
-                self._due[feed] = feed.earliest(now)
+            token.feed.armed.discard(token.file)
+        for token in grown:
+            assert isinstance(token, _Token)
+            feed = token.feed
+            at = max(now, feed.rests_until)
+            if self._due.get(feed, math.inf) > at:  # it may be due late, for a line without its end
+                self._due[feed] = at
+                feed.is_flooded = feed.rests_until > now
+            if feed.is_flooded and token.file in feed.armed:  # what is written until then need not be told
+                self._forget(feed, token.file)
 
     def changed(self, subjects: Collection[str] | None, now: float) -> None:
         """The state of these has changed, None: of anything."""
@@ -137,6 +144,7 @@ class Feeds:
 
     def advance(self, feed: Feed, now: float, give: Give) -> None:
         """Say what there is to say to all members; `give` gets the position before it. Then `done`, or it waits."""
+        feed.rests_until = feed.pace.take(now)
         changed, feed.changed = feed.changed, False
         if changed:
             feed.looked_at = now
@@ -147,8 +155,7 @@ class Feeds:
             said, more, feed.done = polled(feed.source, now, changed)
             changed = False
             if said:
-                for client in list(feed.members):
-                    give(client, said, before)
+                give(feed, said, before)
             news = not more and self._arm(feed)  # what came before that was told to nobody
             if feed.done or not (more or news):
                 break
@@ -169,21 +176,24 @@ class Feeds:
 
     def _arm(self, feed: Feed) -> bool:
         """Have its files watched that are not; whether there were such."""
-        found = {file: fd for fd, file in feed.files()}
-        missing = found.keys() - feed.armed
-        for gone in feed.armed - found.keys():
-            self._forget(feed, gone)
+        files = list(feed.source.files())
         feed.is_polled = False
+        if len(files) == len(feed.armed) and feed.armed.issuperset(files):
+            return False
+        for gone in feed.armed.difference(files):
+            self._forget(feed, gone)
         news = False
-        for file in missing:
-            if self.inotify is not None and self.inotify.watch(found[file], _Token(feed, file)):
+        for file in files:
+            if file in feed.armed:
+                continue
+            if self.inotify is not None and self.inotify.watch(file.fd, _Token(feed, file), once=feed.is_flooded):
                 feed.armed.add(file)
                 news = True
             else:
                 feed.is_polled = True
         return news
 
-    def _forget(self, feed: Feed, file: File) -> None:
+    def _forget(self, feed: Feed, file: OpenFile) -> None:
         feed.armed.discard(file)
         if self.inotify is not None:
             self.inotify.forget(_Token(feed, file))

@@ -27,7 +27,7 @@ from waitress.channel import HTTPChannel
 
 from wattle.api import sse
 from wattle.api.connection import HANDING, LINGERING, LOST, SERVED, Client
-from wattle.api.feeds import Feed, Feeds
+from wattle.api.feeds import Feed, Feeds, Pace
 from wattle.api.handover import Headers, head, take_over
 from wattle.api.replies import Answer, Polled, Reply, is_bodyless, place
 from wattle.api.sources import Shared, Source
@@ -103,7 +103,9 @@ class Pump:
         self._busy: set[Client] = set()
         self._beats: defaultdict[int, list[Client]] = defaultdict(list)
         self._next_at = math.inf
+        self._pace = Pace()
         self._rest_until = 0.0
+        self._hears = True  # of logs that grow: not in a rest, or each line would wake it up
 
     # Any thread.
 
@@ -284,13 +286,17 @@ class Pump:
         self._epoll.close()
 
     def _round(self) -> None:
+        if not self._hears and time.monotonic() >= self._rest_until:
+            self._hear(True)
         for fd, flags in self._epoll.poll(self._timeout()):
             if client := self._clients.get(fd):
                 self._guarded(client, partial(self._ready, client, flags))
             elif fd == self._wake_fd:
                 os.eventfd_read(fd)
-            else:
+            elif time.monotonic() >= self._rest_until:
                 self._feeds.grown(time.monotonic())
+            else:
+                self._hear(False)
         self._take_in()
         busy, self._busy = self._busy, set()
         for client in busy:
@@ -299,6 +305,11 @@ class Pump:
         if now >= self._rest_until and (self._notified or now >= self._earliest()):
             self._sweep(now)
 
+    def _hear(self, hears: bool) -> None:
+        if self._feeds.inotify is not None:
+            self._hears = hears
+            self._epoll.modify(self._feeds.inotify.fd, select.EPOLLIN if hears else 0)
+
     def _take_in(self) -> None:
         for _ in range(len(self._inbox)):
             self._inbox.popleft()()
@@ -306,7 +317,7 @@ class Pump:
     def _timeout(self) -> float | None:
         if self._busy or self._inbox:
             return 0.0
-        at = self._rest_until if self._notified else max(self._earliest(), self._rest_until)
+        at = self._rest_until if self._notified or not self._hears else max(self._earliest(), self._rest_until)
         return None if at == math.inf else max(0.0, at - time.monotonic())
 
     def _earliest(self) -> float:
@@ -329,7 +340,7 @@ class Pump:
                 self._turn(client)
         self._next_at = min((client.next_at for client in self._alone), default=math.inf)
         self._beat(now)
-        self._rest_until = time.monotonic() + _REST * (time.thread_time() - began)
+        self._rest_until = max(self._pace.take(now), time.monotonic() + _REST * (time.thread_time() - began))
 
     def _subjects(self) -> Collection[str] | None:
         try:
@@ -444,7 +455,7 @@ class Pump:
             client.feed = feed
 
     def _advance(self, feed: Feed, now: float) -> None:
-        self._feeds.advance(feed, now, self._give)
+        self._feeds.advance(feed, now, partial(self._give, now))
         for client in feed.trailing:
             client.notified = True
         self._busy |= feed.trailing
@@ -455,22 +466,20 @@ class Pump:
             for client in feed.trailing:
                 client.feed = None
 
-    def _give(self, client: Client, said: bytes, before: str) -> None:
-        """To a member of a feed. One for which too much waits already gets a source of its own, for later."""
-        feed = client.feed
-        if feed is None:
-            return
-        if client.backlog and client.backlog_bytes + len(said) > self._max_backlog_bytes:
-            client.feed, client.source, client.notified = None, feed.source.at(before), True
-            feed.members.pop(client, None)
-            return
-        try:
-            is_first = client.offer(said)
-        except OSError:
-            self._drop(client)
-            return
-        if is_first:
-            self._guarded(client, partial(self._write, client, time.monotonic()))
+    def _give(self, now: float, feed: Feed, said: bytes, before: str) -> None:
+        """To all members. One for which too much waits already gets a source of its own, for later."""
+        for client in list(feed.members):
+            if client.backlog and client.backlog_bytes + len(said) > self._max_backlog_bytes:
+                client.feed, client.source, client.notified = None, feed.source.at(before), True
+                feed.members.pop(client, None)
+                continue
+            try:
+                is_first = client.offer(said, now)
+            except OSError:
+                self._drop(client)
+                continue
+            if is_first:
+                self._guarded(client, partial(self._write, client, now))
 
     # Silence
 

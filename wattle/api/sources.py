@@ -3,6 +3,8 @@
 from collections.abc import Collection, Hashable, Iterable
 from typing import Protocol, Self, runtime_checkable
 
+from wattle.logs.forward import OpenFile
+
 
 class Source(Protocol):
     """What is written to one client. Only the pump's thread calls it; it must not wait, and bounds what it gives."""
@@ -42,8 +44,8 @@ class Shared(Source, Protocol):
     def waits_seconds(self) -> float | None:
         """How soon it is to be polled again though nothing tells of a change; None: it need not be."""
 
-    def files(self) -> Iterable[int]:
-        """Open descriptors of the files whose growth gives it something to say."""
+    def files(self) -> Iterable[OpenFile]:
+        """The open files whose growth gives it something to say."""
 
     def concerns(self, subjects: Collection[str]) -> bool:
         """Whether a change of state of one of these (`workflow`, `workflow/worker`) may."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from wattle.api import entities, sse
 from wattle.errors import Malformed
 from wattle.logs.follow import Follower
+from wattle.logs.forward import OpenFile
 from wattle.logs.merge import Merged
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class LogStream:
     def waits_seconds(self) -> float | None:
         return self._watcher.waits_seconds
 
-    def files(self) -> Iterable[int]:
+    def files(self) -> Iterable[OpenFile]:
         return self._watcher.files()
 
     def concerns(self, subjects: Collection[str]) -> bool:
@@ -90,7 +91,7 @@ class EventStream:
     def position(self) -> str:
         return str(self._after)
 
-    def files(self) -> Iterable[int]:
+    def files(self) -> Iterable[OpenFile]:
         return ()
 
     def concerns(self, subjects: Collection[str]) -> bool:

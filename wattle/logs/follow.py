@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from wattle.logs.chronology import Chronology
-from wattle.logs.forward import size_or
+from wattle.logs.forward import OpenFile, size_or
 from wattle.logs.lines import MAX_LINE_BYTES
 from wattle.logs.output import STREAMS, Output
 from wattle.logs.said import NO_ATTEMPT, Attempt, End, Event, Position
@@ -135,8 +135,8 @@ class Follower:
             self.more = output.has_more or ended or not self._follow
         return events
 
-    def files(self) -> Iterator[int]:
-        """The descriptors of the files that may grow."""
+    def files(self) -> Iterator[OpenFile]:
+        """The files that may grow."""
         return self._output.files() if self._output is not None else iter(())
 
     @property

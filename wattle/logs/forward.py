@@ -7,6 +7,8 @@ is read to its end, and no bytes from one batch to the next.
 import errno
 import os
 from collections.abc import Callable, Iterator
+from itertools import count
+from typing import NamedTuple
 
 from wattle.logs.lines import Piece, cut, unfinished
 from wattle.logs.read import open_log, tail_start
@@ -15,6 +17,16 @@ from wattle.logs.said import Event, Gap, Truncated
 READ_BYTES = 128 * 1024  # at a time; more than a line's limit, so that each read gets further
 _COUNT_BYTES = 256 * 1024
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+class OpenFile(NamedTuple):
+    """A descriptor and the number of its opening: one that was closed is given again."""
+
+    fd: int
+    opening: int
+
+
+_openings = count()
 
 
 class Forward:
@@ -30,6 +42,7 @@ class Forward:
         self.is_final = False
         self.grown_at = 0.0
         self.fd: int | None = None
+        self.opened: OpenFile | None = None
         self._path = path
         self._limit = limit
         self._identify = identify
@@ -45,19 +58,20 @@ class Forward:
         self._forget()
 
     def start_at_tail(self, lines: int) -> None:
-        size = self._size()
-        if self.fd is not None and size:
-            self.start_at(tail_start(self.fd, size, lines))
+        facts = self._facts()
+        if self.fd is not None and facts is not None:
+            self.start_at(tail_start(self.fd, facts.st_size, lines))
 
     def look(self, events: list[Event], *, final: bool, now: float) -> None:
         """Go as far as the file goes now, at `now`. `final`: it will not grow any more."""
         was_final, self.is_final = self.is_final, final
-        size = self._size()
-        if size is None:
+        facts = self._facts()
+        if facts is None:
             if final or self.offset:  # a live attempt that has said nothing may not have made its files yet
                 self._say_gap(events, f"the {self.name} log of this attempt is not there")
             self.start_at(self.offset)
             return
+        size = facts.st_size
         if size < self._end:
             self.start_at(0)
             events.append(Truncated(self.name, size, self._identify(), self._worker))
@@ -66,8 +80,13 @@ class Forward:
         if size != self._end or final != was_final:
             self._end = size
             self._forget()  # the unfinished line is read again, with what came after it
-        if self.fd is not None and os.fstat(self.fd).st_nlink == 0:
+        if facts.st_nlink == 0:
             self._say_gap(events, f"the {self.name} log was deleted; what is written to it can be read only here")
+
+    @property
+    def has_unsaid(self) -> bool:
+        """Whether there are bytes that have not been said, up to where the file was looked at."""
+        return self.offset < self._end
 
     def peek(self, events: list[Event]) -> Piece | None:
         """The next piece, None where there is none up to where the file was looked at."""
@@ -76,11 +95,6 @@ class Forward:
             if self._piece is None and not self._read(events):
                 return None
         return self._piece
-
-    @property
-    def has_rest(self) -> bool:
-        """Whether something stands behind what has been said."""
-        return self.fd is not None and self.offset < self._end
 
     def unfinished(self) -> Piece | None:
         """Of the line whose end has not been written, what can be said already. Only where `peek` gives nothing."""
@@ -117,7 +131,7 @@ class Forward:
     def close(self) -> None:
         if self.fd is not None:
             os.close(self.fd)
-            self.fd = None
+            self.fd = self.opened = None
 
     def _forget(self) -> None:
         self._read_to, self._pieces, self._piece = self.offset, iter(()), None
@@ -150,14 +164,15 @@ class Forward:
             self._gap_said = True
             events.append(Gap(self.name, reason, None, self._identify(), self._worker))
 
-    def _size(self) -> int | None:
-        """The file's size, or None where it is not there or may not be read. OSError: no descriptor is left."""
+    def _facts(self) -> os.stat_result | None:
+        """What the file is now, or None where it is not there or may not be read. OSError: no descriptor is left."""
         try:
             if self.fd is None:
                 if self._path is None:
                     return None
                 self.fd = open_log(self._path)
-            return os.fstat(self.fd).st_size
+                self.opened = OpenFile(self.fd, next(_openings))
+            return os.fstat(self.fd)
         except OSError as error:
             if error.errno in _NO_DESCRIPTORS:
                 raise

@@ -1,7 +1,8 @@
-"""Hearing that files grow: one inotify descriptor for all of them, each watch good for one event.
+"""Hearing that files grow: one inotify descriptor for all of them.
 
-A watch that stays costs a writer of tiny unbuffered writes a third of its speed; one that is gone after its first event
-costs it nothing until it is set again, which is as often as somebody wants to read. So a flood slows nobody down.
+A watch that stays costs a writer of tiny unbuffered writes a third of its speed; one that is good for one event costs
+it nothing until it is set again, which is as often as somebody wants to read. So a flood is heard of once a read and
+slows nobody down, and what grows now and then is heard of without another system call for each growth.
 """
 
 import ctypes
@@ -34,29 +35,40 @@ class Hearing:
         self._tokens: dict[int, set[Hashable]] = {}  # by watch: files have one each, whoever watches
         self._watches: dict[Hashable, int] = {}
 
-    def watch(self, fd: int, token: Hashable) -> bool:
-        """Tell `token` once when the open file grows. False: nobody would tell, so it must be polled."""
+    def watch(self, fd: int, token: Hashable, *, once: bool = False) -> bool:
+        """Tell `token` when the open file grows, `once` or until it is forgotten.
+
+        False: nobody would tell, so it must be polled.
+        """
         if is_foreign(fd):
             return False
+        self.forget(token)
         try:  # by descriptor: the file may have another name by now, or none
-            watch = self._inotify.watch(f"/proc/self/fd/{fd}", IN_MODIFY | IN_ONESHOT)
+            watch = self._inotify.watch(f"/proc/self/fd/{fd}", IN_MODIFY | (IN_ONESHOT if once else 0))
         except OSError:
             return False
-        self.forget(token)
         self._tokens.setdefault(watch, set()).add(token)
         self._watches[token] = watch
         return True
 
-    def read(self) -> set[Hashable]:
-        """Those whose files have grown, each told once; all, where more happened than the kernel kept."""
+    def read(self) -> tuple[set[Hashable], set[Hashable]]:
+        """Those whose files have grown (all, where more happened than the kernel kept), and those that must set another
+        watch to hear more."""
         grown: set[Hashable] = set()
+        ended: set[Hashable] = set()
         while events := list(self._inotify.read()):
             for watch, mask in events:
-                grown |= set(self._watches) if mask & IN_Q_OVERFLOW else self._tokens.get(watch, set())
-                if mask & (IN_IGNORED | IN_Q_OVERFLOW):
-                    for token in self._tokens.pop(watch, set()):
+                if mask & IN_Q_OVERFLOW:  # among what is lost may be the word that a watch has gone
+                    grown.update(self._watches)
+                    ended.update(self._watches)
+                    for token in list(self._watches):
+                        self.forget(token)
+                grown.update(self._tokens.get(watch, ()))
+                if mask & IN_IGNORED:
+                    for token in self._tokens.pop(watch, ()):
+                        ended.add(token)
                         self._watches.pop(token, None)
-        return grown
+        return grown, ended
 
     def forget(self, token: Hashable) -> None:
         """It wants to hear no more."""

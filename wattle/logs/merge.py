@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from wattle.logs.chronology import Chronology
 from wattle.logs.follow import LOOK_SECONDS
-from wattle.logs.forward import size_or
+from wattle.logs.forward import OpenFile, size_or
 from wattle.logs.lines import MAX_LINE_BYTES
 from wattle.logs.output import BATCH_BYTES, BATCH_LINES, STREAMS, Output
 from wattle.logs.said import Attempt, End, Event, not_an_id
@@ -169,8 +169,8 @@ class Merged:
             self._perhaps_finish(state, events)
         return events
 
-    def files(self) -> Iterator[int]:
-        """The descriptors of the files that may grow."""
+    def files(self) -> Iterator[OpenFile]:
+        """The files that may grow."""
         for each in self._open.values():
             if not each.is_parked:
                 yield from each.output.files()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from wattle.logs.chronology import Chronology, Known
-from wattle.logs.forward import READ_BYTES, Forward
+from wattle.logs.forward import READ_BYTES, Forward, OpenFile
 from wattle.logs.index import ENDLESS, Stretch
 from wattle.logs.lines import MAX_LINE_BYTES, Piece
 from wattle.logs.said import Event, LogLineEvent
@@ -85,7 +85,8 @@ class Output:
 
     @property
     def id(self) -> str:
-        return self._identify(*self.offsets)
+        stdout, stderr = self._both
+        return self._identify(stdout.offset, stderr.offset)
 
     def start_at(self, stdout: int, stderr: int) -> None:
         for stream in self._streams:
@@ -124,9 +125,9 @@ class Output:
         is_all = not self.has_more and self.waits_seconds is None
         return final and is_all and all(stream.is_final for stream in self._streams)
 
-    def files(self) -> Iterator[int]:
-        """The descriptors of the files that are open."""
-        return (stream.fd for stream in self._streams if stream.fd is not None)
+    def files(self) -> Iterator[OpenFile]:
+        """The files that are open."""
+        return (stream.opened for stream in self._streams if stream.opened is not None)
 
     @property
     def waits_for_files(self) -> bool:
@@ -138,13 +139,15 @@ class Output:
             stream.close()
 
     def _look(self, events: list[Event]) -> None:
-        """Both files, the first one again after the second: of what is then in one only, nothing in the other is older.
-
-        Else stderr could have a line that follows one of stdout, written between the two looks.
+        """Both files, the first one again where the second has something to say: of what is then in one only, nothing
+        in the other is older. Else stderr could have a line that follows one of stdout, written between the two looks.
         """
         before = self.offsets
-        for stream in (*self._streams, *self._streams[:-1]):
+        for stream in self._streams:
             stream.look(events, final=self._asked.final, now=self._asked.now)
+        if self._streams[-1].has_unsaid:
+            for stream in self._streams[:-1]:
+                stream.look(events, final=self._asked.final, now=self._asked.now)
         if self._chronology is not None and any(new < old for new, old in zip(self.offsets, before, strict=True)):
             self._chronology.forget()
         self._known = None
@@ -169,7 +172,7 @@ class Output:
     def _say_unfinished(self, events: list[Event]) -> None:
         """Lines that have stood there for a while without an end, or when to try again."""
         for stream in self._streams:
-            if not stream.has_rest:
+            if not stream.has_unsaid:
                 continue
             left = stream.grown_at + SILENCE_SECONDS - self._asked.now
             if left > 0:
@@ -206,6 +209,8 @@ class Output:
         """Those whose next piece was finished in the stretch that is being said."""
         if self._known is None:
             return []
+        if self._known.stretch.stdout == ENDLESS:
+            return pending
         ends = self._known.stretch.stdout, self._known.stretch.stderr
         return [stream for stream in pending if self._end_of(stream, events) <= ends[stream.number]]
 
