@@ -12,7 +12,7 @@ The rules (design.md, section 6, Stream events; A20, A21):
 * A watcher without an id begins with the newest attempt, and so does one with an id of which nothing is known.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from wattle.logs.chronology import Chronology
@@ -135,9 +135,9 @@ class Follower:
             self.more = output.has_more or ended or not self._follow
         return events
 
-    def files(self) -> Iterator[OpenFile]:
+    def files(self) -> Sequence[OpenFile]:
         """The files that may grow."""
-        return self._output.files() if self._output is not None else iter(())
+        return self._output.files() if self._output is not None else ()
 
     @property
     def waits_for_files(self) -> bool:

@@ -91,6 +91,8 @@ class Forward:
     def peek(self, events: list[Event]) -> Piece | None:
         """The next piece, None where there is none up to where the file was looked at."""
         while self._piece is None:
+            if self.offset >= self._end:
+                return None
             self._piece = next(self._pieces, None)
             if self._piece is None and not self._read(events):
                 return None

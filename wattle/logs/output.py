@@ -12,7 +12,7 @@ A line whose end has not come is said as far as it goes, `partial`, when its fil
 prompt, a progress bar. Its rest is a piece of its own. At the attempt's end it is said at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from wattle.logs.chronology import Chronology, Known
@@ -108,7 +108,8 @@ class Output:
             self._known = None  # there may be an entry by now
         self.has_more, self.waits_seconds = False, None
         most, left = len(events) + BATCH_LINES, BATCH_BYTES
-        while not self.has_more and (turn := self._next(events)) is not None:
+        turn = self._lone() or self._next(events)
+        while turn is not None:
             stream, until = turn
             while (piece := stream.peek(events)) is not None and stream.offset + piece.length <= until:
                 if len(events) >= most or left < min(piece.length, BATCH_BYTES):
@@ -116,6 +117,7 @@ class Output:
                     break
                 left -= piece.length
                 self._say(stream, piece, events)
+            turn = None if self.has_more else self._next(events)
         for stream in self._streams:
             stream.let_go()
         if not self.has_more and self.waits_seconds is None:
@@ -125,14 +127,14 @@ class Output:
         is_all = not self.has_more and self.waits_seconds is None
         return final and is_all and all(stream.is_final for stream in self._streams)
 
-    def files(self) -> Iterator[OpenFile]:
+    def files(self) -> list[OpenFile]:
         """The files that are open."""
-        return (stream.opened for stream in self._streams if stream.opened is not None)
+        return [stream.opened for stream in self._streams if stream.opened is not None]
 
     @property
     def waits_for_files(self) -> bool:
         """Whether one of the files has not been there yet."""
-        return any(stream.fd is None for stream in self._streams)
+        return None in [stream.fd for stream in self._streams]
 
     def close(self) -> None:
         for stream in self._streams:
@@ -148,7 +150,8 @@ class Output:
         if self._streams[-1].has_unsaid:
             for stream in self._streams[:-1]:
                 stream.look(events, final=self._asked.final, now=self._asked.now)
-        if self._chronology is not None and any(new < old for new, old in zip(self.offsets, before, strict=True)):
+        after = self.offsets
+        if self._chronology is not None and (after[0] < before[0] or after[1] < before[1]):
             self._chronology.forget()
         self._known = None
         self._is_watched = self._was_live
@@ -184,6 +187,16 @@ class Output:
                 if self._chronology is not None:
                     self._known = self._chronology.next(*ends) or self._chronology.rest(None, is_watched=True)
                 self._say(stream, piece, events)
+
+    def _lone(self) -> tuple[Forward, int] | None:
+        """The stream that alone has been written to just now, as nearly always: what `_next` would find."""
+        if self._known is not None or self._asked.final or not self._is_watched or self._chronology is None:
+            return None
+        unsaid = [stream for stream in self._streams if stream.has_unsaid]
+        if len(unsaid) != 1:
+            return None
+        self._known = self._chronology.rest(None, is_watched=True)
+        return unsaid[0], ENDLESS
 
     def _next(self, events: list[Event]) -> tuple[Forward, int] | None:
         """The stream whose turn it is, and up to which offset it is. None: there is nothing that can be said now."""
