@@ -330,19 +330,21 @@ def test_what_comes_before_a_file_is_watched_is_looked_for_however_much_there_wa
 
 
 class Written:
-    """A source that says how much a file has grown; the test writes to it."""
+    """A source that says what a file has grown by; the test writes to it, and through `meanwhile` while it is read."""
 
     key, position, done, more, waits_for_files, waits_seconds = "log", "", False, False, False, None
 
     def __init__(self, path: Path) -> None:
         self.file = open(path, "ab", buffering=0)  # noqa: SIM115
         self.seen = 0
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def files(self) -> list[OpenFile]:
         return [OpenFile(self.file.fileno(), 1)]
 
     def poll(self, now: float, notified: bool) -> bytes:
         before, self.seen = self.seen, os.fstat(self.file.fileno()).st_size
+        self.meanwhile()
         return b"x" * (self.seen - before)
 
     def close(self) -> None:
@@ -384,6 +386,43 @@ def test_a_log_that_grows_more_often_than_it_may_be_read_is_watched_for_one_even
         assert not feed.armed
         assert written(1, 1.0) == 1 and written(40, 0.05) == 40 and feed.armed, "the flood is over"
         assert len(said) == source.seen == 1084
+    finally:
+        feeds.close()
+
+
+def test_a_log_that_grows_by_much_is_watched_for_one_event(tmp_path: Path) -> None:
+    """However rarely it can be read; and what is written before that watch is set is read at once."""
+    source, said, now = Written(tmp_path / "log"), bytearray(), 1000.0
+    feeds = feeds_module.Feeds(3600.0)
+
+    def read() -> None:
+        feeds.grown(now)
+        for each in feeds.due(now):
+            feeds.advance(each, now, lambda _, data, before: said.extend(data))
+
+    try:
+        feed = feeds.open(cast(Any, source), now)
+        feed.members[cast(Any, None)] = None
+        read()
+        late = iter([b"late"])
+        source.meanwhile = lambda: source.file.write(next(late, b""))
+        source.file.write(b"x" * 100_000)
+        now += 1.0
+        read()
+        assert len(said) == 100_004, "what came before the watch was set again"
+        assert feed.armed
+        source.file.write(b"x")
+        feeds.grown(now)
+        assert not feed.armed, "it was good for one event"
+        for _ in range(3):
+            now += 1.0
+            read()
+            source.file.write(b"x")
+        feeds.grown(now)
+        assert feed.armed, "the flood is over"
+        now += 1.0
+        read()
+        assert len(said) == source.seen == 100_008
     finally:
         feeds.close()
 

@@ -340,9 +340,9 @@ def test_silent_worker_is_looked_at_only_when_something_changed_or_time_has_pass
     for tick in range(9):
         follower.poll(100.0 + tick / 10, changed=False)
     assert worker.looks == 1
-    follower.poll(100.95, changed=True)
+    follower.poll(101.0, changed=True)
     assert worker.looks == 2
-    follower.poll(100.95 + LOOK_SECONDS, changed=False)
+    follower.poll(101.0 + LOOK_SECONDS, changed=False)
     assert worker.looks == 3
 
 

@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 50  # so often at once …
 _STEP_SECONDS = 0.01  # … and for long only so often: a flood is taken in gulps
 _POLLS = 4  # at a time
-_LOOK_SECONDS = 15.0  # how old what is known of an attempt may get though nobody said that it changed
+_FLOOD_BYTES = 64 * 1024  # said at a time: of some hundred lines
+_LOOK_SECONDS = 30.0  # how old what is known of an attempt may get though nobody said that it changed
 
 
 class Pace:
@@ -49,7 +50,7 @@ class Feed:
         self.looked_at = 0.0
         self.armed: set[OpenFile] = set()
         self.is_polled = False
-        self.is_flooded = False  # it grows more often than it may be looked at
+        self.is_flooded = False  # it grows by much, or more often than it may be looked at
         self.pace = Pace()
         self.rests_until = 0.0
 
@@ -125,9 +126,8 @@ class Feeds:
             at = max(now, feed.rests_until)
             if self._due.get(feed, math.inf) > at:  # it may be due late, for a line without its end
                 self._due[feed] = at
-                feed.is_flooded = feed.rests_until > now
-            if feed.is_flooded and token.file in feed.armed:  # what is written until then need not be told
-                self._forget(feed, token.file)
+            if feed.rests_until > now:
+                self._flood(feed)
 
     def changed(self, subjects: Collection[str] | None, now: float) -> None:
         """The state of these has changed, None: of anything."""
@@ -150,15 +150,21 @@ class Feeds:
             feed.looked_at = now
         self._arm(feed)  # before the poll: what comes after it is told
         more = news = False
+        said_bytes = 0
         for _ in range(_POLLS):
             before = feed.source.position
             said, more, feed.done = polled(feed.source, now, changed)
             changed = False
             if said:
                 give(feed, said, before)
+                said_bytes += len(said)
+                if said_bytes > _FLOOD_BYTES:
+                    self._flood(feed)
             news = not more and self._arm(feed)  # what came before that was told to nobody
             if feed.done or not (more or news):
                 break
+        if said_bytes <= _FLOOD_BYTES and feed.rests_until <= now:
+            feed.is_flooded = False
         if feed.done or not feed.members:
             self._end(feed)
         elif more or news:
@@ -192,6 +198,13 @@ class Feeds:
             else:
                 feed.is_polled = True
         return news
+
+    def _flood(self, feed: Feed) -> None:
+        """What is written until it is read again need not be told, and shall cost its writer nothing."""
+        if not feed.is_flooded:
+            feed.is_flooded = True
+            for file in list(feed.armed):
+                self._forget(feed, file)
 
     def _forget(self, feed: Feed, file: OpenFile) -> None:
         feed.armed.discard(file)

@@ -21,7 +21,7 @@ from wattle.logs.lines import MAX_LINE_BYTES
 from wattle.logs.output import STREAMS, Output
 from wattle.logs.said import NO_ATTEMPT, Attempt, End, Event, Position
 
-LOOK_SECONDS = 5.0  # how old a look may get while nobody reports a change
+LOOK_SECONDS = 60.0  # how old a look may get while nobody reports a change
 
 
 class State(Protocol):
