@@ -169,10 +169,12 @@ class Feeds:
             self._end(feed)
         elif more or news:
             self._due[feed] = now
-        elif (seconds := feed.source.waits_seconds) is not None:
-            self._due[feed] = now + seconds
-        elif feed.is_polled or feed.source.waits_for_files:
-            self._due[feed] = now + self._poll_seconds
+        else:
+            waits = [feed.source.waits_seconds] if feed.source.waits_seconds is not None else []
+            if feed.is_polled or feed.source.waits_for_files:
+                waits.append(self._poll_seconds)
+            if waits:
+                self._due[feed] = now + min(waits)
 
     def close(self) -> None:
         for feed in list(self._feeds.values()):
