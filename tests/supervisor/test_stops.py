@@ -41,6 +41,17 @@ def test_whoever_waits_for_what_does_not_die_is_told_and_the_stop_goes_on(tmp_pa
     assert kinds.count("worker.stuck") == 1, "the second daemon knows that it was said"
 
 
+def test_a_restart_of_what_does_not_die_is_not_said_to_be_done(tmp_path: Path) -> None:
+    """T9: the next attempt comes when it has died."""
+    world = World(tmp_path, "a").play("run; start a; restart a")
+    uid = world.keeper.find("a", world.keeper.live)["uid"]
+    world.keeper.reports.append({"type": "stuck", "uid": uid, "pids": [7]})
+    world.settle()
+    assert world.answers[0].exception(0).code == "STOP_INCOMPLETE"
+    world.play("exit a -9; start a")
+    assert world.keeper.spawned == [("a", 1), ("a", 2)]
+
+
 def test_what_was_let_go_is_counted_in_a_notice(tmp_path: Path) -> None:
     """T6: allow_detached."""
     world = World(tmp_path, "a", each={"a": {"allow_detached": True}}).play("run; start a")

@@ -295,7 +295,7 @@ class Commands:
         _refuse_ending(run)
         started = StartedView(name, run.id)
         if live.is_live or live.state in (State.SETTLING, State.QUEUED):
-            live.waiters.append(lambda _: done(started))
+            live.waiters.append(lambda told: done(told if isinstance(told, WattleError) else started))
             self._ledger.urgent = True
             self._runs.apply(run, live, Event.RESTART, reason_code="restarted", reason="restarted by a user")
         elif live.state is State.WAITING and not force and not run.plan.waits_for(live.name):
