@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from typing import Any, Generic, TypeVar
 
+from wattle.definition.canonical import digest
 from wattle.definition.graph import build_graph
 from wattle.definition.model import Workflow
 from wattle.definition.validate import check
@@ -79,10 +80,10 @@ class Definitions:
         what was stored: no command is run that nobody wrote."""
         definition = self._kept.get(version_id)
         if definition is None:
-            document, digest = self._stored(version_id)
-            workflow = check(document)
-            if workflow.digest != digest:
+            document, stored_digest = self._stored(version_id)
+            if digest(document) != stored_digest:  # of what is stored: today's `check` may add to it
                 raise _damaged(version_id)
+            workflow = check(document)
             definition = Definition(version_id, workflow, build_graph(workflow))
             self._kept.put(version_id, definition, len(workflow.workers))
         return definition
