@@ -219,6 +219,7 @@ class Reading:
             ended_at=row.ended_at,
         )
 
+    @_at_one_instant
     def attempt_state(self, workflow: str, worker: str, number: int, uid: str | None = None) -> LogState:
         """Where that attempt writes, of the newest run or of the one that the uid is of; over once it has ended."""
         view = self._find(workflow, worker)
