@@ -136,6 +136,9 @@ def all_called(server: Server) -> None:
         assert call("stream_events", last, workflow="naps") == call("events", last, workflow="naps") == event
         assert call("signal_worker", "naps", "nap", "CONT").pids
         assert call("restart_worker", "naps", "nap").run_id == started.run_id
+        assert call("apply_worker", "naps", "nap") == (
+            "Worker 'naps/nap' has that definition already", started.run_id, "unchanged"
+        )  # fmt: skip
         assert call("stop_worker", "naps", "nap").stop["survivors"] == 0
         assert call("restart_workflow", "naps").run_id != started.run_id
         assert call("stop_workflow", "naps").text == "Workflow 'naps' stopped"
