@@ -20,6 +20,7 @@ class Written:
     stderr: str | None
     started_at: int | None = 1
     ended_at: int | None = 10_000
+    logs_removed: bool = False
 
 
 def written(directory: Path, stdout: bytes = b"", stderr: bytes = b"") -> Written:

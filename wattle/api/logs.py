@@ -31,6 +31,7 @@ _LOGS = "/workers/<name:workflow>/<name:worker>/logs"
 _CLOSE_MICROSECONDS = 1_000_000  # bounds as close as this are told as one instant
 _PAGED = ("from", "limit", "since", "until", "grep", "context")
 _OFFSETS = re.compile(r"([0-9]{1,18})(?::([0-9]{1,18}))?", re.ASCII)
+_REMOVED = "retention has removed it"
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
@@ -68,6 +69,8 @@ def download_log(workflow: str, worker: str) -> Response:
     path = (state.stdout, state.stderr)[stream]
     if path is None:
         raise _no_log(workflow, worker, stream, "it has not been started")
+    if state.logs_removed:
+        raise _no_log(workflow, worker, stream, _REMOVED)
     try:
         fd = open_log(path)
     except OSError as error:
@@ -112,6 +115,8 @@ def _paths(workflow: str, worker: str, number: int | None, streams: tuple[int, .
         paths: tuple[str | None, str | None] = rooms().reading.log_paths(workflow, worker)
     else:
         state = _state(workflow, worker, number)
+        if state.logs_removed:
+            raise _no_log(workflow, worker, streams[0], _REMOVED)
         paths = (state.stdout, state.stderr)
     return [f"{NAMES[stream]}: {paths[stream]}" for stream in streams]
 

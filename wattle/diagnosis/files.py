@@ -4,14 +4,15 @@ import json
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from wattle.diagnosis.scene import Defect, Scene, note
 from wattle.keeper import place
 from wattle.logs.files import logs_root
-from wattle.store.rows import CaptureRow, RunRow
+from wattle.store.rows import AttemptRow, CaptureRow, RunRow
 
 _LOG = re.compile(r"(\d+)\.(\d+)\.(?:out|err)")
+_OF_ATTEMPT = re.compile(r"([0-9]+)\.([0-9]+)\..+")
 _SEGMENT = re.compile(r"([0-9a-f]+)\.(\d+)\.jsonl")
 _AT_START = "nothing: `wattle serve` sees to it when it starts"
 _LOOK = "look at it, and delete it when nobody needs it"
@@ -40,10 +41,12 @@ def check_logs(scene: Scene) -> Iterator[Defect]:
 def _check_logs_of(scene: Scene, run: RunRow, directory: str) -> Iterator[Defect]:
     names = set(_names(directory))
     attempts = scene.inspection.queries.attempts(run.id)
+    yield from _check_removed(scene, attempts, directory)
     for attempt in attempts:
+        is_expected = attempt.started_at is not None and attempt.logs_removed_at is None
         for suffix in ("out", "err"):
             name = f"{attempt.position}.{attempt.number}.{suffix}"
-            if attempt.started_at is not None and name not in names:
+            if is_expected and name not in names:
                 what = f"the log of {attempt.worker} attempt {attempt.number} of run {run.id} is missing"
                 yield Defect("logs", f"{directory}/{name}", what, "nothing can bring it back; a backup may have it")
     recorded = {(attempt.position, attempt.number) for attempt in attempts}
@@ -57,6 +60,20 @@ def _check_logs_of(scene: Scene, run: RunRow, directory: str) -> Iterator[Defect
         elif not scene.is_moving:
             what = f"a log of an attempt of run {run.id} that is not recorded: it may have been started"
             yield note("logs", path, what, _AT_START)
+
+
+def _check_removed(scene: Scene, attempts: Sequence[AttemptRow], directory: str) -> Iterator[Defect]:
+    """Nothing of attempts whose logs retention has removed; a server that runs may be about to."""
+    removed = {(row.position, row.number): row for row in attempts if row.logs_removed_at is not None}
+    if not removed or scene.is_moving:
+        return
+    for where in (directory, f"{directory}/times"):
+        for name in sorted(_names(where)):
+            match = _OF_ATTEMPT.fullmatch(name)
+            row = removed.get((int(match[1]), int(match[2]))) if match is not None else None
+            if row is not None:
+                what = f"a log of {row.worker} attempt {row.number} of run {row.run_id}, whose logs were removed"
+                yield Defect("logs", f"{where}/{name}", what, _AT_START)
 
 
 def _check_directory(path: str, name: str, known: Mapping[int, RunRow], last: int) -> Iterator[Defect]:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from wattle.logs.files import LogFiles, index_file
 from wattle.logs.index import ENDLESS, Stretch, Timeline, read_timeline, span
-from wattle.logs.pages import Line, Missing, Part, read_part, read_tail
+from wattle.logs.pages import Line, Missing, Part, absent, read_part, read_tail
 from wattle.logs.read import MAX_TAIL_BYTES
 from wattle.logs.search import Scope, search
 from wattle.logs.watched import gap_seconds
@@ -32,6 +32,8 @@ class Written(Protocol):
     def started_at(self) -> int | None: ...
     @property
     def ended_at(self) -> int | None: ...
+    @property
+    def logs_removed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Excerpt:
 
 def last_lines(written: Written, lines: int, streams: Sequence[int] = BOTH, max_bytes: int = MAX_TAIL_BYTES) -> Excerpt:
     """The last `lines` lines of each stream, at most `max_bytes` of each; not `complete` where that bound cut some."""
+    if written.logs_removed:
+        return _removed(streams)
     tails = {stream: read_tail(path, stream, lines, max_bytes) for stream, path in _paths(written, streams)}
     parts = {stream: part for stream, (part, _) in tails.items()}
     begin = _begins(parts)
@@ -85,6 +89,8 @@ def last_lines(written: Written, lines: int, streams: Sequence[int] = BOTH, max_
 
 def read_excerpt(written: Written, ask: Ask) -> Excerpt:
     """A page from `ask.begin` on, or what matches there. Raises what `search` raises."""
+    if written.logs_removed:
+        return _removed(ask.streams, ask.begin)
     files = _files(written)
     bounds = span(index_file(files), ask.since, ask.until) if files is not None else None
     if bounds is None or _is_outside(written, ask):
@@ -101,6 +107,10 @@ def read_excerpt(written: Written, ask: Ask) -> Excerpt:
     parts = _in_step(parts, timeline)
     excerpt = _merged(parts, timeline, complete, begin)
     return _within(excerpt, ask)
+
+
+def _removed(streams: Sequence[int], begin: tuple[int, int] = (0, 0)) -> Excerpt:
+    return Excerpt(tuple(absent(stream, is_removed=True) for stream in streams), (), begin, True)
 
 
 def _matching(written: Written, ask: Ask, begin: tuple[int, int], end: tuple[int, int]) -> Excerpt:

@@ -49,6 +49,8 @@ class State(Protocol):
     def ended_at(self) -> int | None: ...
     @property
     def next_uid(self) -> str | None: ...
+    @property
+    def logs_removed(self) -> bool: ...
 
 
 Look = Callable[[str | None], State]
@@ -188,6 +190,7 @@ class Follower:
             streams=self._streams,
             max_line_bytes=self._limit,
             chronology=self._chronology(state) if self._chronology is not None else None,
+            is_removed=state.logs_removed,
         )
         return self._output
 

@@ -11,7 +11,7 @@ from itertools import count
 from typing import NamedTuple
 
 from wattle.logs.lines import Piece, cut, unfinished
-from wattle.logs.read import open_log, tail_start
+from wattle.logs.read import absence, open_log, tail_start
 from wattle.logs.said import Event, Gap, Truncated
 
 READ_BYTES = 128 * 1024  # at a time; more than a line's limit, so that each read gets further
@@ -31,10 +31,18 @@ _openings = count()
 
 class Forward:
     """`offset`: said up to here. `is_final`: the file will not grow beyond where it was looked at. `grown_at`: the
-    look that saw it grow last."""
+    look that saw it grow last. `is_removed`: retention has deleted it, or is about to."""
 
     def __init__(
-        self, number: int, name: str, path: str | None, limit: int, identify: Callable[[], str], worker: str | None
+        self,
+        number: int,
+        name: str,
+        path: str | None,
+        limit: int,
+        identify: Callable[[], str],
+        worker: str | None,
+        *,
+        is_removed: bool = False,
     ) -> None:
         self.number = number
         self.name = name
@@ -47,6 +55,7 @@ class Forward:
         self._limit = limit
         self._identify = identify
         self._worker = worker
+        self._is_removed = is_removed
         self._end = 0  # where the file ended when it was looked at
         self._read_to = 0
         self._pieces: Iterator[Piece] = iter(())
@@ -68,7 +77,7 @@ class Forward:
         facts = self._facts()
         if facts is None:
             if final or self.offset:  # a live attempt that has said nothing may not have made its files yet
-                self._say_gap(events, f"the {self.name} log of this attempt is not there")
+                self._say_gap(events, absence(self.name, self._is_removed))
             self.start_at(self.offset)
             return
         size = facts.st_size

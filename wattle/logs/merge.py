@@ -46,6 +46,8 @@ class Written(Protocol):
     def started_at(self) -> int | None: ...
     @property
     def ended_at(self) -> int | None: ...
+    @property
+    def logs_removed(self) -> bool: ...
 
 
 class State(Protocol):
@@ -239,6 +241,7 @@ class Merged:
             max_line_bytes=self._limit,
             worker=attempt.worker,
             chronology=self._chronology(attempt) if self._chronology is not None else None,
+            is_removed=attempt.logs_removed,
         )
         opened = self._open[number] = _Open(attempt, output, attempt.live)
         return opened

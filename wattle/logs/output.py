@@ -39,10 +39,15 @@ class _Asked(NamedTuple):
     ended_at: int | None
 
 
+def _watched(paths: tuple[str | None, str | None], streams: tuple[str, ...]) -> list[str | None]:
+    return [path if name in streams else None for name, path in zip(STREAMS, paths, strict=True)]
+
+
 class Output:
     """What is left to be said of one attempt. `identify` gives the id of an event, from both offsets after it.
 
     `streams`: which of the two are watched; the offset of the other stays 0. `chronology` None: nothing is known.
+    `is_removed`: retention has deleted its files.
 
     After `deliver`, `has_more` says that there is more to say at once, `waits_seconds` how soon to try again though
     nobody tells of a change (None: there is no need).
@@ -57,13 +62,14 @@ class Output:
         max_line_bytes: int = MAX_LINE_BYTES,
         worker: str | None = None,
         chronology: Chronology | None = None,
+        is_removed: bool = False,
     ) -> None:
         self._identify = identify
         self._chronology = chronology
         self._worker = worker
         self._both = tuple(
-            Forward(number, name, path if name in streams else None, max_line_bytes, lambda: self.id, worker)
-            for number, (name, path) in enumerate(zip(STREAMS, paths, strict=True))
+            Forward(number, name, path, max_line_bytes, lambda: self.id, worker, is_removed=is_removed)
+            for number, (name, path) in enumerate(zip(STREAMS, _watched(paths, streams), strict=True))
         )
         self._streams = tuple(stream for stream in self._both if stream.name in streams)
         self._known: Known | None = None  # the stretch that is being said

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from wattle.logs.holes import hole_end
 from wattle.logs.index import ENDLESS
 from wattle.logs.lines import MAX_LINE_BYTES, cut
-from wattle.logs.read import open_log, tail_start
+from wattle.logs.read import absence, open_log, tail_start
 
 NAMES = ("stdout", "stderr")
 _CODE_POINT_BYTES = 4
@@ -105,8 +105,12 @@ def read_tail(path: str, stream: int, lines: int, max_bytes: int) -> tuple[Part,
 
 def not_there(stream: int, error: OSError) -> Gap:
     if isinstance(error, FileNotFoundError):
-        return Gap(stream, f"the {NAMES[stream]} log of this attempt is not there", None)
+        return absent(stream)
     return Gap(stream, f"the {NAMES[stream]} log cannot be opened: {error.strerror}", None)
+
+
+def absent(stream: int, is_removed: bool = False) -> Gap:
+    return Gap(stream, absence(NAMES[stream], is_removed), None)
 
 
 def _unreadable(stream: int, error: OSError) -> Gap:

@@ -17,6 +17,12 @@ def open_log(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
+def absence(name: str, is_removed: bool) -> str:
+    """Why there is no log of that name. `is_removed`: by retention."""
+    what = "was removed by retention" if is_removed else "is not there"
+    return f"the {name} log of this attempt {what}"
+
+
 def last_line(path: str, max_bytes: int = 4096) -> str | None:
     """The last line that is not blank, at most 300 characters of it, or None where there is none.
 

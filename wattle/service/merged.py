@@ -69,13 +69,14 @@ class MergedLogs:
         after = known[1] if known is not None else 0
         asked = [row for row in self._queries.attempts_among(ids) if (row.id or 0) <= after]
         came = self._queries.attempts_since(workflow_id, first_run, last.id, after, AT_ONCE)
-        found = tuple(self._written(row) for row in (*asked, *came) if first_run <= row.run_id <= last.id)
+        found = tuple(self._written(row, last) for row in (*asked, *came) if first_run <= row.run_id <= last.id)
         return LogsState(first_run, found, over and len(came) < AT_ONCE, last.status)
 
-    def _written(self, row: AttemptRow) -> WrittenLog:
+    def _written(self, row: AttemptRow, last: RunRow) -> WrittenLog:
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
         what = (row.id or 0, row.uuid, row.worker, row.number, row.run_id)
-        return WrittenLog(*what, files.stdout, files.stderr, row.ended_at is None, row.started_at, row.ended_at)
+        is_removed = row.logs_removed_at is not None or (row.run_id == last.id and last.logs_removed_at is not None)
+        return WrittenLog(*what, *files, row.ended_at is None, row.started_at, row.ended_at, is_removed)
 
 
 def _foreign(what: str) -> Malformed:

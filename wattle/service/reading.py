@@ -217,6 +217,7 @@ class Reading:
             next_uid=self._next_uid(view, row) if attempt is None else None,
             started_at=row.started_at,
             ended_at=row.ended_at,
+            logs_removed=row.logs_removed_at is not None,
         )
 
     @_at_one_instant
@@ -230,9 +231,8 @@ class Reading:
             message = f"Worker '{workflow}/{worker}' has no attempt {number} in its newest run"
             raise NotFound("ATTEMPT_NOT_FOUND", message)
         files, live = attempt_files(self._data_dir, row.run_id, row.position, row.number), row.ended_at is None
-        return LogState(
-            row.uuid, number, *files, live, not live, row.status, row.exit_code, row.started_at, row.ended_at
-        )
+        what = (row.uuid, number, *files, live, not live, row.status, row.exit_code, row.started_at, row.ended_at)
+        return LogState(*what, logs_removed=row.logs_removed_at is not None)
 
     def log_files(self, workflow: str, worker: str) -> LogFiles:
         """The newest started attempt's files; of a worker that never started, a pair that stays empty.
@@ -367,6 +367,7 @@ class Reading:
 
     def _attempt_view(self, row: AttemptRow, has_logs: bool) -> AttemptView:
         usage = _usage_of(row)
+        has_logs = has_logs and row.logs_removed_at is None
         files = attempt_files(self._data_dir, row.run_id, row.position, row.number)
         return AttemptView(
             uuid=row.uuid,

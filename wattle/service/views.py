@@ -167,6 +167,7 @@ class LogState:
 
     `attempt` 0: it has not been started. `live`: its process may still write. `over`: the worker's part in
     its run is over, so that no further attempt follows by itself. `next_uid` is the attempt after this one.
+    `logs_removed`: by retention.
     """
 
     attempt_uid: str | None
@@ -180,11 +181,12 @@ class LogState:
     started_at: int | None = None
     ended_at: int | None = None
     next_uid: str | None = None
+    logs_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenLog:
-    """One attempt (`id` is the database's) and the files it writes."""
+    """One attempt (`id` is the database's) and the files it writes. `logs_removed`: by retention."""
 
     id: int
     uid: str
@@ -196,6 +198,7 @@ class WrittenLog:
     live: bool
     started_at: int | None = None
     ended_at: int | None = None
+    logs_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

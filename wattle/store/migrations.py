@@ -165,6 +165,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         ALTER TABLE run_worker ADD COLUMN next_version_id INTEGER REFERENCES version (id);
         """,
     ),
+    Migration(
+        "when an attempt's logs were removed",
+        """
+        ALTER TABLE attempt ADD COLUMN logs_removed_at BIGINT;
+        CREATE INDEX attempt_without_logs ON attempt (run_id, position, number) WHERE logs_removed_at IS NOT NULL;
+        """,
+    ),
 )
 LATEST = len(MIGRATIONS)
 

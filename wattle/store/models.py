@@ -182,6 +182,7 @@ class Attempt(pw.Model):
     ended_at = pw.BigIntegerField(null=True)
     duration_us = pw.BigIntegerField(null=True)
     metrics = pw.TextField(null=True)
+    logs_removed_at = pw.BigIntegerField(null=True)
 
     class Meta:
         table_name = "attempt"

@@ -210,7 +210,7 @@ class Records:
         )
 
     def put_attempts(self, rows: Sequence[AttemptRow]) -> None:
-        """Write attempts: a uuid has one row, the latest wins. `id` is not read."""
+        """Write attempts: a uuid has one row, the latest wins. `id` and `logs_removed_at` are not read."""
         self._executemany(
             _PUT_ATTEMPT,
             (

@@ -21,6 +21,17 @@ class LoggedRun(NamedTuple):
     is_latest: bool
 
 
+class LoggedAttempt(NamedTuple):
+    """An ended attempt of an active run whose logs are there. `newer`: how many its worker has in that run since."""
+
+    id: int
+    run_id: int
+    position: int
+    number: int
+    ended_at: int
+    newer: int
+
+
 # The latest run of kind `workflow`, and of each single worker, is the state that the workflow shows.
 _LATEST = "SELECT max(id) FROM run GROUP BY workflow_id, kind, worker"
 _OUTDATED = f"""
@@ -39,6 +50,19 @@ _LOGGED = f"""
     WHERE r.ended_at IS NOT NULL AND r.logs_removed_at IS NULL
     ORDER BY r.ended_at, r.id
 """
+# CROSS JOIN: SQLite keeps to this order, and would else begin with every attempt there ever was.
+_LOGGED_ATTEMPTS = """
+    SELECT a.id, a.run_id, a.position, a.number, a.ended_at, newest.number - a.number
+    FROM (
+        SELECT run_id, position, max(number) AS number FROM attempt
+        WHERE run_id IN (SELECT id FROM run WHERE ended_at IS NULL) GROUP BY run_id, position
+    ) newest CROSS JOIN attempt a
+    WHERE a.run_id = newest.run_id AND a.position = newest.position
+        AND a.ended_at IS NOT NULL AND a.logs_removed_at IS NULL
+    ORDER BY a.ended_at, a.id
+"""
+_RUNS_WITHOUT_SOME = "SELECT DISTINCT run_id FROM attempt WHERE logs_removed_at IS NOT NULL"
+_WITHOUT_LOGS = "SELECT position, number FROM attempt WHERE run_id = ? AND logs_removed_at IS NOT NULL"
 _LAST_EVENT = "SELECT coalesce(max(id), 0) FROM event"
 _EVENTS = "SELECT id FROM event WHERE id > ? AND id <= ? AND run_id IN ({})"
 _WITH_LOGS = "SELECT id FROM run WHERE logs_removed_at IS NULL"
@@ -70,6 +94,18 @@ class Outdated:
     def logged(self) -> list[LoggedRun]:
         """The ended runs that have logs, the one that ended first first."""
         return [LoggedRun(run, ended_at, bool(latest)) for run, ended_at, latest in self._fetch(_LOGGED, ())]
+
+    def logged_attempts(self) -> list[LoggedAttempt]:
+        """The ended attempts of active runs that have logs, the one that ended first first."""
+        return [LoggedAttempt(*found) for found in self._fetch(_LOGGED_ATTEMPTS, ())]
+
+    def runs_without_some_logs(self) -> list[int]:
+        """The runs of which single attempts have lost their logs."""
+        return [run for (run,) in self._fetch(_RUNS_WITHOUT_SOME, ())]
+
+    def attempts_without_logs(self, run: int) -> set[tuple[int, int]]:
+        """Position and number of the attempts of the run that are to have no logs any more."""
+        return {(position, number) for position, number in self._fetch(_WITHOUT_LOGS, (run,))}
 
     def events(self, runs: Sequence[int]) -> Iterator[list[int]]:
         """The ids of the events of these runs, but for the very last event there is: ids grow by it.
@@ -123,4 +159,11 @@ class Removals:
         """Write down that the logs of these runs are to be gone."""
         self._connection.executemany(
             "UPDATE run SET logs_removed_at = ? WHERE id = ? AND ended_at IS NOT NULL", ((at, run) for run in runs)
+        )
+
+    def attempt_logs_removed(self, attempts: Sequence[int], at: int) -> None:
+        """Write down that the logs of the attempts of these ids are to be gone."""
+        self._connection.executemany(
+            "UPDATE attempt SET logs_removed_at = ? WHERE id = ? AND ended_at IS NOT NULL",
+            ((at, attempt) for attempt in attempts),
         )

@@ -131,6 +131,7 @@ class AttemptRow(NamedTuple):
     duration_us: int | None = None
     metrics: str | None = None  # JSON: wattle.metrics.usage
     id: int | None = None  # given by the store
+    logs_removed_at: int | None = None  # its output alone is gone, while its run was active; retention's to write
 
 
 class EventRow(NamedTuple):

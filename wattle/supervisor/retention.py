@@ -2,21 +2,27 @@
 
 Looking (which runs, which files, how large) and deleting files are jobs of the pool. The loop only commits
 deletions of rows, a bounded number in each turn, with a pause between them. Rows go first, files afterwards: what a
-crash leaves in between are log directories that no run claims, and `sweep` removes those at the next start.
+crash leaves in between are log directories that no run claims, and logs of attempts that are marked as having none;
+`sweep` and `sweep_attempts` remove those at the next start.
+
+Of an active run the logs of single attempts go, but never those of a worker's newest one: what comes after it is not
+recorded yet, and its log alone tells whether it was spawned (recovery.py).
 """
 
+import heapq
 import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from wattle.errors import Unavailable, WattleError
 from wattle.logs.files import logs_root
-from wattle.store.removal import Outdated, Removals
+from wattle.store.removal import LoggedAttempt, LoggedRun, Outdated, Removals
+from wattle.supervisor.attempt_logs import remove_attempts, size_of_attempt, sweep_attempts
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.outbox import Outbox
 
@@ -25,6 +31,7 @@ logger = logging.getLogger(__name__)
 EVERY_SECONDS = 3600.0
 ROWS_A_STEP = 150  # 0.3 ms of the loop, and a commit
 RUNS_A_LOOK = 500
+ATTEMPTS_A_LOOK = 5000
 PAUSE_SECONDS = 0.05
 DAY_MICROSECONDS = 86_400_000_000
 STAMP = "retention"  # its mtime is when Wattle last looked
@@ -35,7 +42,10 @@ Step = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A run goes when it is beyond `runs` and older than `days`; logs go, the oldest first, beyond `log_bytes`."""
+    """A run goes when it is beyond `runs` and older than `days`; logs go, the oldest first, beyond `log_bytes`.
+
+    Within an active run, an attempt's logs go by the same rule: beyond the worker's newest `runs`, older than `days`.
+    """
 
     runs: int = 200
     days: int = 90
@@ -44,28 +54,42 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look found to go: runs with the ids of their events, and runs whose logs alone go."""
+    """What a look found to go: runs with the ids of their events; runs, and attempts of others, whose logs alone go."""
 
     runs: tuple[int, ...] = ()
     events: tuple[int, ...] = ()
     logs: tuple[int, ...] = ()
+    attempts: tuple[LoggedAttempt, ...] = ()
     more: bool = False  # there may be more: look again soon
 
 
 @dataclass(slots=True)
 class Sizes:
-    """The bytes of ended runs' logs, measured once: they no longer grow. The pool's; one look at a time."""
+    """The bytes of the logs of ended runs, and of ended attempts of others, measured once: they no longer grow.
+
+    The pool's; one look at a time.
+    """
 
     data_dir: str
-    known: dict[int, int] = field(default_factory=dict)
+    runs: dict[int, int] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
 
-    def of(self, run_id: int) -> int:
-        if run_id not in self.known:
-            self.known[run_id] = _size_of(log_directory(self.data_dir, run_id))
-        return self.known[run_id]
+    def of(self, logged: LoggedRun | LoggedAttempt) -> int:
+        if isinstance(logged, LoggedRun):
+            if logged.id not in self.runs:
+                self.runs[logged.id] = _size_of(log_directory(self.data_dir, logged.id))
+            return self.runs[logged.id]
+        if logged.id not in self.attempts:
+            self.attempts[logged.id] = size_of_attempt(self.data_dir, logged)
+        return self.attempts[logged.id]
 
-    def keep_only(self, runs: Sequence[int]) -> None:
-        self.known = {run: size for run, size in self.known.items() if run in set(runs)}
+    def keep_only(self, runs: Iterable[LoggedRun], attempts: Iterable[LoggedAttempt]) -> None:
+        self.runs = _only(self.runs, {run.id for run in runs})
+        self.attempts = _only(self.attempts, {attempt.id for attempt in attempts})
+
+
+def _only(known: Mapping[int, int], wanted: Set[int]) -> dict[int, int]:
+    return {number: size for number, size in known.items() if number in wanted}
 
 
 def look(outdated: Outdated, limits: Limits, sizes: Sizes, now: int) -> Found:
@@ -73,18 +97,39 @@ def look(outdated: Outdated, limits: Limits, sizes: Sizes, now: int) -> Found:
     before = now - limits.days * DAY_MICROSECONDS
     runs = outdated.runs(keep=limits.runs, before=before, limit=RUNS_A_LOOK)
     events = [event for piece in outdated.events(runs) for event in piece] if runs else []
-    logged = [run for run in outdated.logged() if run.id not in set(runs)]
-    sizes.keep_only([run.id for run in logged])
-    excess = sum(sizes.of(run.id) for run in logged) - limits.log_bytes
+    going = set(runs)
+    logged = [run for run in outdated.logged() if run.id not in going]
+    gone: list[LoggedAttempt] = []
+    kept: list[LoggedAttempt] = []
+    for attempt in outdated.logged_attempts():
+        is_outdated = attempt.newer >= max(1, limits.runs) and attempt.ended_at < before
+        (gone if is_outdated else kept).append(attempt)
+    sizes.keep_only(logged, kept)
     logs = []
-    for run in logged:
+    for each in _beyond(limits.log_bytes, logged, kept, sizes):
+        if isinstance(each, LoggedRun):
+            logs.append(each.id)
+        else:
+            gone.append(each)
+    more = len(runs) == RUNS_A_LOOK or len(gone) > ATTEMPTS_A_LOOK
+    return Found(tuple(runs), tuple(events), tuple(logs), tuple(gone[:ATTEMPTS_A_LOOK]), more)
+
+
+def _beyond(
+    most: int, runs: Sequence[LoggedRun], attempts: Sequence[LoggedAttempt], sizes: Sizes
+) -> Iterator[LoggedRun | LoggedAttempt]:
+    """Whose logs are to go until the rest takes no more than `most` bytes, by when they ended, as both are given."""
+    both: tuple[Sequence[LoggedRun | LoggedAttempt], ...] = (runs, attempts)
+    logged = list(heapq.merge(*both, key=lambda each: each.ended_at))
+    excess = sum(map(sizes.of, logged)) - most
+    for each in logged:
         if excess <= 0:
-            break
-        size = sizes.of(run.id)
-        if not run.is_latest and size:
-            logs.append(run.id)
+            return
+        size = sizes.of(each)
+        is_needed = each.is_latest if isinstance(each, LoggedRun) else not each.newer
+        if size and not is_needed:
+            yield each
             excess -= size
-    return Found(tuple(runs), tuple(events), tuple(logs), len(runs) == RUNS_A_LOOK)
 
 
 class Retention:
@@ -113,13 +158,14 @@ class Retention:
         self._post = post
         self._sizes = Sizes(data_dir)
         self._steps: deque[Step] = deque()
-        self._gone: list[int] = []
+        self._gone: list[Step] = []  # what deletes the files of what a step removes
 
     def begin(self) -> None:
         """Remove what a crash left, then look: now, or when the last look, of whichever daemon, is an hour old."""
         sweep_job = sweep(self._outdated, self._data_dir, self._clock.now())
         if sweep_job is not None:
             self._outbox.job(sweep_job)
+        self._outbox.job(partial(sweep_attempts, self._outdated, self._data_dir))
         age = (self._clock.now() / 1e6) - _stamped_at(self._data_dir)
         delay = EVERY_SECONDS - age if 0 <= age < EVERY_SECONDS else 0.0
         self._timers.at(self._clock.monotonic() + delay, self._look)
@@ -139,14 +185,17 @@ class Retention:
         self._post(partial(self._take_in, found))
 
     def _take_in(self, found: Found) -> None:
-        events, logs = found.events, found.logs
+        events, logs, attempts = found.events, found.logs, found.attempts
         for start in range(0, len(events), ROWS_A_STEP):
             self._steps.append(partial(self._removals.delete_events, events[start : start + ROWS_A_STEP]))
         self._steps.extend(partial(self._delete_run, run) for run in found.runs)
         for start in range(0, len(logs), ROWS_A_STEP):
             self._steps.append(partial(self._remove_logs, logs[start : start + ROWS_A_STEP]))
-        if found.runs or found.logs:
-            logger.info("retention removes %d old runs, and the logs of %d", len(found.runs), len(logs))
+        for start in range(0, len(attempts), ROWS_A_STEP):
+            self._steps.append(partial(self._remove_attempts, attempts[start : start + ROWS_A_STEP]))
+        if found.runs or logs or attempts:
+            text = "retention removes %d old runs, and the logs of %d, and those of %d attempts of active runs"
+            logger.info(text, len(found.runs), len(logs), len(attempts))
         self._next(found.more)
 
     def _next(self, more: bool) -> None:
@@ -164,19 +213,23 @@ class Retention:
             self._steps.clear()
             more = False
         else:
-            for run in self._gone:
-                self._outbox.job(partial(remove, log_directory(self._data_dir, run)))
+            for job in self._gone:
+                self._outbox.job(job)
         self._timers.at(self._clock.monotonic() + PAUSE_SECONDS, partial(self._next, more))
 
     def _delete_run(self, run: int) -> None:
         if self._removals.delete_run(run, ROWS_A_STEP):
-            self._gone.append(run)
+            self._gone.append(partial(remove, log_directory(self._data_dir, run)))
         else:
             self._steps.appendleft(partial(self._delete_run, run))
 
     def _remove_logs(self, runs: Sequence[int]) -> None:
         self._removals.logs_removed(runs, self._clock.now())
-        self._gone.extend(runs)
+        self._gone.extend(partial(remove, log_directory(self._data_dir, run)) for run in runs)
+
+    def _remove_attempts(self, attempts: Sequence[LoggedAttempt]) -> None:
+        self._removals.attempt_logs_removed([attempt.id for attempt in attempts], self._clock.now())
+        self._gone.append(partial(remove_attempts, self._data_dir, attempts))
 
 
 def sweep(outdated: Outdated, data_dir: str, now: int) -> Callable[[], None] | None:
