@@ -79,7 +79,7 @@ class Config:
     server_url: str | None = None
     keep_runs: int = 200  # of each workflow
     keep_days: int = 90  # a run goes when it is beyond both
-    keep_logs: int = 10 * 1024**3  # bytes, of all runs that have ended together
+    keep_logs: int = 10 * 1024**3  # bytes, of all runs and attempts that have ended together
     live_logs: int | None = None  # bytes, of all workers that run together; None: no bound
     notices: tuple[str, ...] = field(default=())  # sentences to say to the user once
 

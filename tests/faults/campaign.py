@@ -28,8 +28,8 @@ PLANS = {
     "daemon.keeper": "keeper daemon",
     "keeper.adopt": "keeper daemon",
 }
-# What a scene does not do; tests/faults/test_keeper_points.py goes there.
-ELSEWHERE = ("keeper.segment.discarded", "keeper.withdraw.after")
+# What a scene does not do; tests/faults/test_keeper_points.py and tests/whole/test_retention_attempts.py go there.
+ELSEWHERE = ("daemon.retention.committed", "keeper.segment.discarded", "keeper.withdraw.after")
 
 
 @dataclass(frozen=True)

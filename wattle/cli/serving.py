@@ -40,7 +40,7 @@ AGAIN_SECONDS = 0.05
 @setting("--ballast-bytes", "ballast_bytes", metavar="N", help="Kept for the moment when the disk is full [1 MiB].")
 @setting("--keep-runs", "keep_runs", metavar="N", help="Runs of a workflow to keep at least [200].")
 @setting("--keep-days", "keep_days", metavar="N", help="Days to keep runs at least [90].")
-@setting("--keep-logs", "keep_logs", metavar="SIZE", help="Room for logs of ended runs, in all [10G].")
+@setting("--keep-logs", "keep_logs", metavar="SIZE", help="Room for logs of what has ended, in all [10G].")
 @setting("--live-logs", "live_logs", metavar="SIZE", help="Room for logs of running workers, in all [no bound].")
 @setting("--insecure", "insecure", is_flag=True, help="Let other machines run commands here.")
 @setting("--stop-workers", "stop_workers", is_flag=True, help="On SIGTERM end the workers too.")

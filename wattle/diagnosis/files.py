@@ -25,20 +25,33 @@ def check_logs(scene: Scene) -> Iterator[Defect]:
     """A log file for each attempt that was started, and none without one."""
     root = logs_root(scene.data_dir)
     known = {}
+    missing: list[tuple[str, Defect]] = []  # by the attempt's uid
     if scene.has_database:
         with scene.inspection.queries.snapshot():
             known = {run.id: run for run in scene.inspection.runs()}
             last = scene.inspection.last_run_id()
             for run in known.values():
                 if run.logs_removed_at is None:
-                    yield from _check_logs_of(scene, run, f"{root}/{run.id}")
+                    yield from _check_logs_of(scene, run, f"{root}/{run.id}", missing)
+        for uid, defect in missing:
+            if not _is_removed(scene, uid):
+                yield defect
     else:
         last = 0
     for name in sorted(_names(root)):
         yield from _check_directory(f"{root}/{name}", name, known, last)
 
 
-def _check_logs_of(scene: Scene, run: RunRow, directory: str) -> Iterator[Defect]:
+def _is_removed(scene: Scene, uid: str) -> bool:
+    """Has a server that runs removed the logs of this attempt since the rows were read."""
+    attempt = scene.inspection.queries.attempt(uid)
+    run = scene.inspection.queries.run(attempt.run_id) if attempt is not None else None
+    return attempt is None or run is None or (attempt.logs_removed_at or run.logs_removed_at) is not None
+
+
+def _check_logs_of(
+    scene: Scene, run: RunRow, directory: str, missing: list[tuple[str, Defect]]
+) -> Iterator[Defect]:
     names = set(_names(directory))
     attempts = scene.inspection.queries.attempts(run.id)
     yield from _check_removed(scene, attempts, directory)
@@ -48,7 +61,8 @@ def _check_logs_of(scene: Scene, run: RunRow, directory: str) -> Iterator[Defect
             name = f"{attempt.position}.{attempt.number}.{suffix}"
             if is_expected and name not in names:
                 what = f"the log of {attempt.worker} attempt {attempt.number} of run {run.id} is missing"
-                yield Defect("logs", f"{directory}/{name}", what, "nothing can bring it back; a backup may have it")
+                remedy = "nothing can bring it back; a backup may have it"
+                missing.append((attempt.uuid, Defect("logs", f"{directory}/{name}", what, remedy)))
     recorded = {(attempt.position, attempt.number) for attempt in attempts}
     for name in sorted(names):
         match = _LOG.fullmatch(name)

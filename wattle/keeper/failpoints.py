@@ -51,6 +51,7 @@ OTHER_POINTS = (
     "daemon.keeper.lost",
     "daemon.outputs.seen",
     "daemon.report.received",
+    "daemon.retention.committed",
     "daemon.retry.due",
     "daemon.send.before",
     "daemon.send.after",

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from wattle.errors import Unavailable, WattleError
+from wattle.keeper.failpoints import reach
 from wattle.logs.files import logs_root
 from wattle.store.removal import LoggedAttempt, LoggedRun, Outdated, Removals
 from wattle.supervisor.attempt_logs import remove_attempts, size_of_attempt, sweep_attempts
@@ -213,6 +214,8 @@ class Retention:
             self._steps.clear()
             more = False
         else:
+            if self._gone:
+                reach("daemon.retention.committed")
             for job in self._gone:
                 self._outbox.job(job)
         self._timers.at(self._clock.monotonic() + PAUSE_SECONDS, partial(self._next, more))
