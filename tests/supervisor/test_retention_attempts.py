@@ -7,7 +7,11 @@ import pytest
 
 from tests.supervisor.test_retention import DAY, MIB, begin, kept, one_turn, retain, rows, with_logs
 from tests.supervisor.world import World
+from wattle.diagnosis.files import check_logs
+from wattle.diagnosis.scene import Scene
+from wattle.store.inspection import Inspection
 from wattle.store.removal import Outdated, Removals
+from wattle.supervisor.attempt_logs import remove_attempts
 from wattle.supervisor.retention import ROWS_A_STEP, STAMP, Limits
 
 MINUTE = 60_000_000
@@ -185,3 +189,21 @@ def test_the_look_reads_the_attempts_of_active_runs_alone(tmp_path: Path) -> Non
     assert [(each.run_id, each.position, each.number, each.newer) for each in found] == [(1, 0, 1, 1)]
     plan = " ".join(str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statements[-1]}"))
     assert "SCAN a" not in plan and "SCAN attempt" not in plan, plan
+
+
+def test_fsck_blames_nobody_for_logs_that_are_removed_while_it_looks(tmp_path: Path) -> None:
+    """Its rows are of one moment, the files of a later one. Positive control: a log that nobody marked."""
+    world = restarted(tmp_path, 3)
+    Path(f"{world.path}/logs/1/9.9.out").touch()
+    inspection = Inspection(f"{world.path}/wattle.db")
+    looks = check_logs(Scene(world.path, inspection, True, None, None))
+    assert "not recorded" in next(looks).what, "the rows are read, and it goes on from here"
+    (first,) = [attempt for attempt in Outdated(world._reader).logged_attempts() if attempt.number == 1]
+    remove_attempts(world.path, [first])
+    with world._writer.connection():
+        Removals(world._writer).attempt_logs_removed([first.id], world.now)
+    files(world, "err", 2).unlink()
+    assert [defect.what for defect in looks] == []
+    looks = check_logs(Scene(world.path, inspection, True, None, None))
+    assert [each.what for each in looks if "missing" in each.what] == ["the log of svc attempt 2 of run 1 is missing"]
+    inspection.close()

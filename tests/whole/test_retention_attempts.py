@@ -81,6 +81,8 @@ def test_old_attempts_of_a_service_lose_their_logs_and_whoever_asks_is_told(serv
         answer = server.request("GET", what)
         assert (answer.status, answer.body["error"]["code"]) == (404, "LOG_NOT_FOUND")
         assert "retention has removed it" in answer.body["error"]["message"]
+    streamed = server.request("GET", "/api/workflows/web/logs/stream?follow=false").body
+    assert streamed.count("was removed by retention") == 2 * 3, "once for each stream of each of them"
     said = server.wattle("logs", "web/svc", "--attempt", "1", "-f")
     assert said.returncode == 0 and "was removed by retention" in said.stdout + said.stderr
     assert [number for number, each in attempts(server).items() if each["stdout"] is None] == [1, 2, 3]
@@ -100,12 +102,13 @@ def test_a_server_killed_between_rows_and_files_leaves_what_fsck_names_and_the_n
     with monkeypatch.context() as faults:
         faults.setenv("WATTLE_FAILPOINT", "daemon.retention.committed:1:kill")
         faults.setenv("WATTLE_FAILPOINT_FIRED", str(tmp_path / "fired"))
-        server.start()
-        assert server.process is not None
-        assert server.process.wait(20) == -signal.SIGKILL
-        server.process = None
+        killed = server.wattle("serve", "--listen", "127.0.0.1:0", *LIMITS, timeout=60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / "fired").read_text().startswith("daemon.retention.committed:1:kill ")
     assert (marked(server), len(logs(server))) == (3, TIMES + 1), "the rows are marked, no file has gone"
+    code, defects = fsck(server)
+    assert code == 5 and len(defects) >= 6
+    assert all("whose logs were removed" in one["what"] for one in defects), defects
     server.start()
     eventually(lambda: logs(server) == ["0.4.out", "0.5.out", "0.6.out"])
     assert marked(server) == 3

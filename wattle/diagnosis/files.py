@@ -49,9 +49,7 @@ def _is_removed(scene: Scene, uid: str) -> bool:
     return attempt is None or run is None or (attempt.logs_removed_at or run.logs_removed_at) is not None
 
 
-def _check_logs_of(
-    scene: Scene, run: RunRow, directory: str, missing: list[tuple[str, Defect]]
-) -> Iterator[Defect]:
+def _check_logs_of(scene: Scene, run: RunRow, directory: str, missing: list[tuple[str, Defect]]) -> Iterator[Defect]:
     names = set(_names(directory))
     attempts = scene.inspection.queries.attempts(run.id)
     yield from _check_removed(scene, attempts, directory)
@@ -79,7 +77,7 @@ def _check_logs_of(
 def _check_removed(scene: Scene, attempts: Sequence[AttemptRow], directory: str) -> Iterator[Defect]:
     """Nothing of attempts whose logs retention has removed; a server that runs may be about to."""
     removed = {(row.position, row.number): row for row in attempts if row.logs_removed_at is not None}
-    if not removed or scene.is_moving:
+    if not removed or scene.daemon is not None:
         return
     for where in (directory, f"{directory}/times"):
         for name in sorted(_names(where)):
