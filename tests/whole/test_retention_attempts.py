@@ -94,6 +94,10 @@ def test_old_attempts_of_a_service_lose_their_logs_and_whoever_asks_is_told(serv
     assert "0.7.out" in logs(server)
     server.down()
     assert fsck(server) == (0, [])
+    said = server.wattle("logs", "web/svc", "--attempt", "5", "--json")
+    assert json.loads(said.stdout), "without a server, of the ended run"
+    said = server.wattle("logs", "web/svc", "--attempt", "1")
+    assert said.returncode == 0 and "was removed by retention" in said.stdout + said.stderr
 
 
 def test_a_server_killed_between_rows_and_files_leaves_what_fsck_names_and_the_next_one_removes(
