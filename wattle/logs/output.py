@@ -279,9 +279,7 @@ class Output:
                 stream.count_lines(start, end) for stream, start, end in zip(due, begin, ends, strict=True)
             )
             self._counts = max(stdout, 1), max(stderr, 1)
-            self._numbers = [
-                stream.count_lines(start, stream.offset) for stream, start in zip(due, begin, strict=True)
-            ]
+            self._numbers = [stream.count_lines(start, stream.offset) for stream, start in zip(due, begin, strict=True)]
         return min(due, key=self._place)
 
     def _place(self, stream: Forward) -> tuple[int, int]:

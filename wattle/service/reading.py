@@ -193,9 +193,7 @@ class Reading:
     # --- logs
 
     @_at_one_instant
-    def log_state(
-        self, workflow: str, worker: str, *, attempt: int | None = None, uid: str | None = None
-    ) -> LogState:
+    def log_state(self, workflow: str, worker: str, *, attempt: int | None = None, uid: str | None = None) -> LogState:
         """Where the newest attempt writes, or that number of its run, or the one of that uid if it is known."""
         view = self._find(workflow, worker)
         over = view.phase == "ended" or (view.phase == "waiting" and not self._is_active(view))
