@@ -279,10 +279,11 @@ def _remove_all(directories: Sequence[str]) -> None:
 def _size_of(directory: str) -> int:
     """What it takes on disk: sparse files may be longer than that."""
     total = 0
-    with suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                total += entry.stat(follow_symlinks=False).st_blocks * 512
+    for place in (directory, f"{directory}/times"):
+        with suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
 
 
