@@ -181,6 +181,7 @@ class Daemon:
 
     def _open_writer(self, database: str) -> Writer:
         """On a full disk with the room of the ballast: SQLite needs some even to open what is there."""
+        self._space.make_room_to_open()
         try:
             return open_writer(database)
         except OutOfSpace:

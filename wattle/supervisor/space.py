@@ -8,6 +8,7 @@ new is begun, until there is room for both and some more. The loop's thread chan
 
 import logging
 import os
+from contextlib import suppress
 
 from wattle.errors import Unavailable, WattleError
 from wattle.keeper import ballast
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 HEADROOM_BYTES = 512 * 1024  # beside the ballast, before anything new is begun
 HEADROOM_INODES = 16
 LEAST_BYTES = 64 * 1024  # with less the disk counts as full before a write has met it
+OPEN_BYTES = 64 * 1024  # twice as much as the shared memory of the database
 LOOK_SECONDS = 0.5  # while the disk is full
 COMMITTED_LOOK_SECONDS = 2.0  # after a commit: it uses up the reserve, and the keeper gives the ballast up silently
 
@@ -84,6 +86,25 @@ class Space:
                 self._data_dir,
                 (2 * self._ballast_bytes + HEADROOM_BYTES) // 1024,
             )
+
+    def make_room_to_open(self) -> None:
+        """Before the database is opened where there is no room: a little of what is kept for its log is free then.
+
+        SQLite needs some for its shared memory. Where blocks are smaller than a page it finds that out too late, when
+        it writes to memory that has none (SIGBUS).
+        """
+        if self._ballast_bytes < 2 * OPEN_BYTES or self._has_room(LEAST_BYTES):
+            return
+        with suppress(OSError):  # there is no log, or it is not there that room is lacking
+            log = os.open(self._log, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                found, kept = os.fstat(log), self._ballast_bytes - OPEN_BYTES
+                os.ftruncate(log, found.st_size)  # frees what lies ahead of the end
+                os.fsync(log)  # only then others can have it
+                reserve(log, found.st_size, kept)
+                self._reserved = (found.st_ino, found.st_size + kept)
+            finally:
+                os.close(log)
 
     def give_up_ballast(self) -> bool:
         """True if there is room now to try a write again."""
