@@ -76,13 +76,17 @@ def test_killing_the_group_alone_would_leave_some(server: Server, evasive: Path)
 
 
 def test_what_a_worker_leaves_behind_is_ended_with_it(server: Server) -> None:
-    """T6, F36: the leader's end decides, and its status counts."""
+    """T3, T6, F36: the leader's end decides, and its status counts; an event tells of a daemon that it made."""
     mark = f"left-{server.port}"
-    server.run("left", [{"name": "w", "command": f"sh -c 'sleep 600; : {mark}' & echo done"}])
+    tidy = {"name": "tidy", "command": "sleep 0.1 & wait"}
+    server.run("left", [{"name": "w", "command": f"sh -c 'sleep 600; : {mark}' & echo done"}, tidy])
     assert server.ended("left") == "completed"
     assert marked(mark) == []
     run = server.get("/api/runs/1")
     assert any("left behind" in notice for notice in run["workers"][0]["notices"])
+    (told,) = [event for event in server.get("/api/events?workflow=left") if event["kind"] == "worker.daemonised"]
+    assert told["subject"] == "left/w" and told["payload"]["ended"] >= 1  # the inner shell, and its sleep by then
+    assert (told["payload"]["attempt"], told["payload"]["left_running"]) == (1, 0)
 
 
 def test_a_stopped_worker_in_sigstop_is_woken_to_end(server: Server) -> None:

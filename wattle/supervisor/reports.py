@@ -148,17 +148,24 @@ class Reports:
         else:
             live.started_at = started_at
             live.ended_at = max(int(started_at or 0) + int(record["duration_us"]), int(started_at or 0))
-            if record.get("left"):
-                live.notices += (f"{_processes(record['left'])} left behind by it had to be ended",)
-            if count := record.get("detached"):
-                were = "was" if count == 1 else "were"
-                live.notices += (f"{_processes(count)} {were} left running (allow_detached)",)
+            self._tell_of_left(run, live, record)
         self._write_end(run, live, outcome, record)
         if record.get("cause") == "stopped" and live.state not in (State.ENDING, State.AILING):
             run.stops.append(live.stop_view())
         if live.state is State.EXPIRING:
             live.reason_code, live.reason = "workflow_timed_out", "workflow timed out"
         self._runs.apply(run, live, Event.REFUSED if record["kind"] == "refused" else Event.ENDED)
+
+    def _tell_of_left(self, run: LiveRun, live: LiveWorker, record: Mapping[str, Any]) -> None:
+        """What outlived its first process: a daemon that it made, say (supervision: T3, T6)."""
+        if left := record.get("left"):
+            live.notices += (f"{_processes(left)} left behind by it had to be ended",)
+        if detached := record.get("detached"):
+            were = "was" if detached == 1 else "were"
+            live.notices += (f"{_processes(detached)} {were} left running (allow_detached)",)
+        if left or detached:
+            told = {"attempt": live.attempt, "ended": left or 0, "left_running": detached or 0}
+            self._runs.tell(run, live, "daemonised", told, live.ended_at)
 
     def _write_end(self, run: LiveRun, live: LiveWorker, outcome: Outcome, record: Mapping[str, Any]) -> None:
         row = live.row
