@@ -282,7 +282,8 @@ def test_who_only_reads_a_workers_log_is_not_of_that_worker(keeper: Client) -> N
     keeper.wait_output(log, "up")
     code = """
 import os, sys
-for flags in (os.O_RDONLY, os.O_WRONLY | os.O_APPEND):
+name = os.readlink("/proc/self/fd/1")
+for count, flags in enumerate((os.O_RDONLY, os.O_WRONLY | os.O_APPEND), 1):
     if os.fork() == 0:
         os.setsid()
         if os.fork():
@@ -294,9 +295,8 @@ for flags in (os.O_RDONLY, os.O_WRONLY | os.O_APPEND):
         os.write(out, b"%d\\n" % os.getpid())
         os.execve("/bin/sleep", ["sleep", "60"], {})
     os.wait()
-name = os.readlink("/proc/self/fd/1")
-while len(said := open(name).read().split()) < 2:
-    pass
+    while len(said := open(name).read().split()) < count:
+        pass
 for pid in said:
     while not open("/proc/%s/cmdline" % pid).read().startswith("sleep"):
         pass
