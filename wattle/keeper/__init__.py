@@ -8,7 +8,7 @@ Standard library only, one thread, importing nothing else of Wattle; neither `ty
     journal.py  read_records     keeper.py       orders in, workers live, records out: decides what happens when
     protocol.py frames           ending.py       brings stops about; stop.py is their table of states
     place.py    file names       tree.py         who descends from whom, whose an orphan is
-    record_shapes.py             keeper_ids.py   names of keepers, which tell their boot
+    record_shapes.py is it whole keeper_ids.py   names of keepers, which tell their boot
                                  spawn.py        an order becomes a process, or a worded refusal
                                  order_queue.py  what waits, and who is served next
                                  proc.py         facts from /proc and from pidfds
