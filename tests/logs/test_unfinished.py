@@ -62,6 +62,17 @@ def test_what_goes_on_growing_is_waited_for(worker: Worker) -> None:
     assert [event.content for event in follower.poll(99.0)] == ["." * 10]  # type: ignore[union-attr]
 
 
+def test_who_reads_slowly_is_not_told_half_a_line_that_has_been_ended_meanwhile(worker: Worker) -> None:
+    worker.write(b"line\n" * 2500 + b"half")
+    follower = Follower(worker.look)
+    said = follower.poll(1.0)
+    assert follower.more
+    worker.write(b" a line\n")
+    while follower.more or follower.waits_seconds is not None:
+        said += follower.poll(9.0)
+    assert [event.content for event in said[2500:]] == ["half a line"]  # type: ignore[union-attr]
+
+
 def test_half_a_character_wakes_nobody(worker: Worker) -> None:
     worker.write("€".encode()[:2])
     follower = Follower(worker.look)

@@ -108,7 +108,8 @@ class Output:
         `final`: the files grow no more, since `ended_at` (µs; None: not known). `now` is monotonic seconds.
         """
         self._asked = _Asked(final, now, ended_at)
-        if not self.has_more:
+        is_looked_at = not self.has_more
+        if is_looked_at:
             self._look(events)
         elif self._known is not None and self._known.stretch.stdout == ENDLESS:
             self._known = None  # there may be an entry by now
@@ -129,7 +130,7 @@ class Output:
         if not self.has_more and self.waits_seconds is None:
             self._held_since = None
             if not final:
-                self._say_unfinished(events)
+                self._say_unfinished(events, is_looked_at)
         is_all = not self.has_more and self.waits_seconds is None
         return final and is_all and all(stream.is_final for stream in self._streams)
 
@@ -178,12 +179,13 @@ class Output:
             LogLineEvent(stream.name, piece.content, self.id, by, after, piece.continued, piece.partial, self._worker)
         )
 
-    def _say_unfinished(self, events: list[Event]) -> None:
-        """Lines that have stood there for a while without an end, or when to try again."""
+    def _say_unfinished(self, events: list[Event], is_looked_at: bool) -> None:
+        """Lines that have stood there for a while without an end, or when to try again: soon where the files were
+        looked at only before a batch that is said now, for who reads slowly may have taken its time."""
         for stream in self._streams:
             if not stream.has_unsaid:
                 continue
-            left = stream.grown_at + SILENCE_SECONDS - self._asked.now
+            left = stream.grown_at + SILENCE_SECONDS - self._asked.now if is_looked_at else FIRST_HOLD_SECONDS
             if left > 0:
                 self.waits_seconds = min(left, SILENCE_SECONDS if self.waits_seconds is None else self.waits_seconds)
             elif (piece := stream.unfinished()) is not None:
