@@ -105,8 +105,10 @@ class Reader:
 
     @property
     def text(self) -> str:
-        lines = [block[6:].partition(b"\n")[0] for block in self.blocks if block.startswith(b"data: ")]
-        return "".join(json.loads(line)["content"] + "\n" for line in lines)
+        said = [block[6:].partition(b"\n")[0] for block in self.blocks if block.startswith(b"data: ")]
+        pieces = [json.loads(each) for each in said]
+        ends = ("" if "partial" in piece or "continued" in piece else "\n" for piece in pieces)
+        return "".join(piece["content"] + end for piece, end in zip(pieces, ends, strict=True))
 
     @property
     def last_id(self) -> str:

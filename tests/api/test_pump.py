@@ -477,6 +477,26 @@ def test_pump_that_closes_lets_waitress_not_wait_for_a_client_it_had_been_given(
         assert until(lambda: not server.waitress.active_channels)
 
 
+def test_client_that_comes_in_the_instant_in_which_the_pump_ends_is_let_go(server: Server) -> None:
+    channels: list[Any] = []
+    is_held = threading.Event()
+
+    def come(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        channels.append(environ["waitress.client_disconnected"].__self__)
+        assert is_held.wait(10)
+        return server.app(environ | {"PATH_INFO": "/stream"}, start_response)
+
+    server.extra["/come"] = come
+    with server.get("/come") as client:
+        assert until(lambda: channels)
+        with channels[0].outbuf_lock:  # has a place, and cannot be taken over yet
+            is_held.set()
+            assert until(lambda: server.pump.clients == 1)
+            server.pump.close(0.05)
+        assert until(lambda: not server.waitress.active_channels and not server.pump.clients)
+        assert read_all(client) == b""
+
+
 def test_what_a_middleware_makes_of_the_empty_answer_does_not_matter(server: Server) -> None:
     """With this header Waitress itself would keep the connection."""
     server.make_source = lambda: Feed(b"data: x\n\n", done=True)

@@ -11,7 +11,7 @@ from typing import Any
 Headers = list[tuple[str, str]]
 
 
-def take_over(channel: Any, handed_over: Callable[[bool], None]) -> socket.socket | None:
+def take_over(channel: Any, handed_over: Callable[[bool], object]) -> socket.socket | None:
     """Another descriptor of the channel's connection; None where the client has gone or descriptors have run out.
 
     On a Waitress task thread, in the middle of the request. From here on the channel takes no further request and

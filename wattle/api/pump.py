@@ -233,7 +233,9 @@ class Pump:
             self._give_place_back(address, client.streams)
             return False
         client.adopt(taken, address)
-        self._post(partial(self._enter, client))
+        if not self._post(partial(self._enter, client)):  # the pump has ended in this instant
+            client.close()
+            self._give_place_back(address, client.streams)
         return True
 
     def _take_place(self, address: str, streams: bool) -> bool:
@@ -256,9 +258,14 @@ class Pump:
                 if not self._streams_by_address[address]:
                     del self._streams_by_address[address]
 
-    def _post(self, action: Callable[[], None]) -> None:
-        self._inbox.append(action)
-        self._wake()
+    def _post(self, action: Callable[[], None]) -> bool:
+        """Have the pump's thread do it. False: it has ended, and nobody will."""
+        with self._lock:
+            if self._wake_fd < 0:
+                return False
+            self._inbox.append(action)
+            os.eventfd_write(self._wake_fd, 1)
+            return True
 
     def _wake(self) -> None:
         with self._lock:
@@ -277,12 +284,16 @@ class Pump:
             self._deliver_ready_answers(time.monotonic() + self._grace_seconds)
         except Exception:
             logger.exception("the pump stumbled at its end")
-        for client in list(self._clients.values()):
-            self._drop(client)
-        self._feeds.close()
         with self._lock:
             os.close(self._wake_fd)
             self._wake_fd = -1
+        try:
+            self._take_in()  # who came before that is dropped with the others
+        except Exception:
+            logger.exception("the pump stumbled at its end")
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._feeds.close()
         self._epoll.close()
 
     def _round(self) -> None:
@@ -517,9 +528,9 @@ class Pump:
         self._busy.discard(client)
         if client.feed is not None:
             self._busy |= self._feeds.leave(client.feed, client)
-        self._give_place_back(client.address, client.streams)
         self._epoll.unregister(client.fd)
         client.close()
+        self._give_place_back(client.address, client.streams)
 
     def _deliver_ready_answers(self, until: float) -> None:
         for client in list(self._clients.values()):
