@@ -9,7 +9,8 @@ the same store, journal and keeper.
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from wattle.definition.canonical import canonical_json
 from wattle.definition.paths import Context
@@ -164,6 +165,8 @@ class FakeLink:
 class World:
     """One data directory, one keeper, one supervisor at a time."""
 
+    living: ClassVar["WeakSet[World]"] = WeakSet()  # conftest.py ends them with their test
+
     def __init__(self, path: Any, graph: str, **fields: Any) -> None:
         self.path = str(path)
         self.keeper = FakeKeeper()
@@ -193,6 +196,7 @@ class World:
         self.reading = Reading(self.queries, self.definitions, self.path)
         context = Context(self.path, self.path, f"{self.path}/work", self.path)
         self.changing = Changing(self.supervisor, self.queries, self.definitions, context)
+        self.living.add(self)
         recovery.boot()
         self.settle()
 
@@ -203,6 +207,7 @@ class World:
         self._reader.close()
         self._writer.close()
         self._writer = None
+        self.living.discard(self)
 
     def settle(self) -> None:
         """Turn until nothing is left to do at this instant."""
