@@ -151,7 +151,14 @@ class Server:
         return client
 
     def close(self) -> None:
-        self.waitress.trigger.pull_trigger(lambda: wasyncore.close_all(self._served))
+        is_pulled = threading.Event()  # what else wakes Waitress may run this before the trigger was written to
+
+        def close_all() -> None:
+            assert is_pulled.wait(10)
+            wasyncore.close_all(self._served)
+
+        self.waitress.trigger.pull_trigger(close_all)
+        is_pulled.set()
         self._thread.join(10)
         assert not self._thread.is_alive()
         self.waitress.task_dispatcher.shutdown()
