@@ -414,6 +414,17 @@ def test_only_what_wattle_itself_captured_is_replaced(tmp_path: Path, place: Pat
     assert (world.status(), saved.read_text()) == ("completed", "mine\n")
 
 
+def test_a_pipe_in_the_place_of_the_copy_holds_nobody_up(tmp_path: Path) -> None:
+    """A worker knows its uid, and so the copy's name; who opens a pipe to write waits for a reader."""
+    target = tmp_path / "work" / "wf" / "x.txt"
+    world = World(tmp_path, "a", each={"a": {"outputs": {"x": "x.txt"}}}).play("run; start a")
+    printed(world, "a", "text\n")
+    (uid,) = world.keeper.live
+    os.mkfifo(f"{target}.wattle-{uid[-12:]}")
+    world.play("exit a 0")
+    assert world.reasons()["a"] == f"standard output could not be saved as {target}: No such device or address"
+
+
 def test_a_capture_that_was_not_written_down_before_a_crash_is_still_known(tmp_path: Path, place: Path) -> None:
     world = World(tmp_path, "a -> b", each={"a": {"outputs": {"x": "x.txt"}}}, working_dir=str(place))
     world.play("run; start a; commit")

@@ -350,7 +350,8 @@ def _fill(temporary: str, log: str, target: str) -> tuple[os.stat_result, bool]:
     source = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _check_whole(source)
-        copy = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
+        copy = os.open(temporary, flags, 0o666)
         try:
             reach("daemon.capture.opened")
             _copy_all(source, copy)
