@@ -13,15 +13,16 @@ MIB = 1024 * 1024
 
 @contextmanager
 def small_disk(place: Path, kind: str = "tmpfs", size_bytes: int = 8 * MIB, options: str = "") -> Iterator[Path]:
-    """A directory that is a file system of its own (`tmpfs`, `ext4`, or `ramfs`, which has neither bound nor extended
-    attributes), unmounted afterwards."""
+    """A directory that is a file system of its own (`tmpfs`, `ext4`, `ext4-4k` with the blocks of larger disks, or
+    `ramfs`, which has neither bound nor extended attributes), unmounted afterwards."""
     mounted = place / "disk"
     mounted.mkdir(parents=True)
-    if kind == "ext4":
+    if kind.startswith("ext4"):
         image = place / "disk.image"
         with image.open("wb") as file:
             file.truncate(size_bytes)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+        blocks = ["-b", "4096" if kind == "ext4-4k" else "1024"]
+        subprocess.run(["mkfs.ext4", "-q", *blocks, "-m", "0", str(image)], check=True)
         command = ["mount", "-o", f"loop{options}", str(image), str(mounted)]
     else:
         command = ["mount", "-t", kind, "-o", f"size={size_bytes}{options}", kind, str(mounted)]

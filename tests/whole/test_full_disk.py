@@ -95,7 +95,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=[("tmpfs", MIB), ("ext4", MIB), ("tmpfs", 0), ("ext4", 0)], ids=lambda p: f"{p[0]}-{p[1]}")
+SCENES = [("tmpfs", MIB), ("ext4", MIB), ("ext4-4k", MIB), ("tmpfs", 0), ("ext4", 0)]
+
+
+@pytest.fixture(params=SCENES, ids=lambda p: f"{p[0]}-{p[1]}")
 def scene(place: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
     kind, ballast_bytes = request.param
     with small_disk(place / "mount", kind, 16 * MIB) as disk:

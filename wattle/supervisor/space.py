@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 HEADROOM_BYTES = 512 * 1024  # beside the ballast, before anything new is begun
 HEADROOM_INODES = 16
 LEAST_BYTES = 64 * 1024  # with less the disk counts as full before a write has met it
+EXT4_BLOCKS = 4096  # kept by ext4 for itself, whoever writes; less where that would be more than 2 % of all
 OPEN_BYTES = 64 * 1024  # twice as much as the shared memory of the database
 LOOK_SECONDS = 0.5  # while the disk is full
 COMMITTED_LOOK_SECONDS = 2.0  # after a commit: it uses up the reserve, and the keeper gives the ballast up silently
@@ -166,9 +167,10 @@ class Space:
         except OSError:
             return False
         blocks, inodes = found.f_bavail, found.f_favail
-        if os.geteuid() == 0:  # may use what is kept for root, but not what ext4 keeps for itself
-            blocks = max(blocks, found.f_bfree - min(found.f_blocks // 50, 4096))
+        if os.geteuid() == 0:  # may use what is kept for root
             inodes = found.f_ffree
+            if found.f_blocks >= 50 * EXT4_BLOCKS:  # else how much that is cannot be told
+                blocks = max(blocks, found.f_bfree - EXT4_BLOCKS)
         has_inodes = found.f_files == 0 or inodes >= HEADROOM_INODES  # 0: it does not count them
         return has_inodes and blocks * found.f_frsize >= wanted_bytes
 
