@@ -71,24 +71,30 @@ class Terminal:
             return not self._screen.cursor.hidden
 
     def colour_of(self, text):
-        """The colour of the first cell of a text on the screen."""
-        with self._lock:
-            for y, line in enumerate(self._screen.display):
-                if (x := line.find(text)) >= 0:
-                    return self._screen.buffer[y][x].fg
-        raise AssertionError(f"{text!r} is not on the screen")
+        """The colour of the first cell of a text on the screen, which may just be drawn anew."""
+        found = []
+
+        def look(_):
+            with self._lock:
+                for y, line in enumerate(self._screen.display):
+                    if (x := line.find(text)) >= 0:
+                        found.append(self._screen.buffer[y][x].fg)
+            return found
+
+        self.until(look)
+        return found[0]
 
     def types(self, text):
         os.write(self._master, text.encode())
 
     def until(self, condition, seconds=20.0):
-        """Waits for `condition(lines)`."""
+        """Waits for `condition(lines)`; gives the lines that it is true of."""
         deadline = time.monotonic() + seconds
-        while not condition(self.lines):
+        while not condition(lines := self.lines):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s:\n{self.text}")
             time.sleep(0.01)
-        return self.lines
+        return lines
 
     def shows(self, *texts, seconds=20.0):
         """Waits until all of them are on the screen at once."""

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -15,8 +17,11 @@ from wattle.client import Client, ClientError, NoServer, answers, parse_events
 
 def open_files():
     """Where this process's descriptors lead; those that other threads close meanwhile are left out."""
-    paths = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
-    return [os.readlink(path) for path in paths if os.path.islink(path)]
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return found
 
 
 STREAM = "/api/workers/w/a/logs/stream"
@@ -142,15 +147,22 @@ def test_force_is_sent_only_where_it_is_meant(serving):
 
 
 def test_a_stop_may_take_longer_than_an_ordinary_answer(serving):
+    given_up = threading.Event()
+
     def slowly(_):
         time.sleep(0.6)
         return "stopped"
 
-    url = serving(Api({("POST", "/api/workflows/w/stop"): slowly, ("GET", "/api/workflows/w"): slowly}))
+    def too_slowly(_):
+        given_up.wait(20)
+        return {}
+
+    url = serving(Api({("POST", "/api/workflows/w/stop"): slowly, ("GET", "/api/workflows/w"): too_slowly}))
     with Client(url, timeout_seconds=0.2) as client:
         assert client.stop_workflow("w") == ("stopped", False, {})
         with pytest.raises(NoServer, match="does not answer"):  # the control: it would have been too slow
             client.get_workflow("w")
+        given_up.set()
 
 
 def test_events_are_read_on_from_the_last_one(serving):

@@ -132,11 +132,11 @@ def stored(shelf, name, worker):
 
 
 def until(terminal, text, limit_seconds=20.0):
-    seen, deadline = "", time.monotonic() + limit_seconds
-    while text not in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x08", "", seen):
+    seen, deadline = b"", time.monotonic() + limit_seconds
+    while text not in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x08", "", seen.decode("utf-8", "replace")):
         assert time.monotonic() < deadline, repr(seen)
         if select.select([terminal], [], [], 0.1)[0]:
-            seen += os.read(terminal, 65536).decode("utf-8", "replace")
+            seen += os.read(terminal, 65536)
 
 
 def test_completion_without_anything_to_complete_is_silent(shell):

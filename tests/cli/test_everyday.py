@@ -103,7 +103,7 @@ def test_status_of_a_worker_is_one_screen(shell, server):
                "ready": {"log": "up"}}  # fmt: skip
     stored(shell, gate("app", service))
     shell.run("start", "app")
-    wait_for(lambda: "ready" in (text := shell.run("status", "app/db").stdout) and "tree" in text)
+    wait_for(lambda: "● ready" in (text := shell.run("status", "app/db").stdout) and "3 processes" in text)
     shown = shell.run("status", "app/db").stdout
     for words in ("app/db  ● ready, started", "attempt    1, took", ", pid ", "cpu        ", "memory     ",
                   "tree       3 processes", "readiness  ready: its consumers may use it", "| up"):  # fmt: skip
@@ -177,7 +177,7 @@ def test_an_attempt_is_followed_to_its_end_and_no_further(shell, server):
     worker = {"name": "w", "command": tries, "retry": {"limit": 1, "delay_seconds": 0.05}}
     stored(shell, {"name": "a", "working_dir": str(shell.directory), "workers": [worker, worker | {"name": "v"}]})
     shell.run("start", "a")
-    wait_for(lambda: shell.run("logs", "a/w").stdout == "try 1\n")
+    wait_for(lambda: all(shell.run("logs", each).stdout == "try 1\n" for each in ("a/w", "a/v")))
     followed = shell.start("logs", "a/w", "-f", "--attempt", "1")
     both = shell.start("logs", "a", "-f", "--attempt", "1")
     searched = shell.start("logs", "a/w", "-f", "--attempt", "1", "--grep", "try", "--json")
@@ -262,7 +262,7 @@ def test_apply_restarts_services_that_changed_alone_and_in_a_run_and_nothing_els
     stored(shell, document())
     assert shell.run("start", "app/one", "app/two", "app/gate").returncode == 0
     wait_for(lambda: said("one") == "one 1\n" and said("two") == "two 1\n")
-    before = json.loads(shell.run("status", "app/two", "--json").stdout)["pid"]
+    before = wait_for(lambda: json.loads(shell.run("status", "app/two", "--json").stdout)["pid"])
     applied = shell.run("apply", shell.write("app.json", document(one=2)))
     assert applied.stdout.splitlines() == [
         "Workflow 'app' updated", "Service 'app/one' restarted with its new definition",
@@ -331,6 +331,7 @@ def test_a_target_that_is_refused_keeps_no_other_from_it(shell, server):
     for name in ("a", "b"):
         stored(shell, gate(name))
     shell.run("start", "a")
+    wait_for(lambda: state(shell, "a/gate") == "running")
     sent = shell.run("kill", "-q", "-s", "CONT", "b", "nope*", "a/none", "a", "a/gate")
     assert sent.returncode == 5 and sent.stdout.startswith("Worker 'a/gate' was sent SIGCONT (")
     assert [line.split(" ", 1)[1][:20] for line in sent.stderr.splitlines()] == [

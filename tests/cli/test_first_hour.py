@@ -25,8 +25,13 @@ def test_the_first_hour(shell, terminal):
     assert again.returncode == Exit.REFUSED and "is there already" in again.stderr
     assert shell.run("validate", "first.yaml").returncode == Exit.DONE
 
-    watched = terminal("run", "first.yaml", columns=60)
+    seen, programs = shell.directory / "seen", shell.directory / "bin"
+    programs.mkdir()
+    (programs / "sleep").write_text(f"#!/bin/sh\nuntil [ -e '{seen}' ]; do /bin/sleep 0.02; done\n")
+    (programs / "sleep").chmod(0o755)  # the first worker's second would be over before a busy machine draws anything
+    watched = terminal("run", "first.yaml", columns=60, PATH=f"{programs}:{shell.environ['PATH']}")
     watched.shows("▶ running", "waits for count", "0/3")
+    seen.touch()
     assert watched.ends() == Exit.DONE
     assert any("✓ completed: run 1 of 'first'" in line for line in watched.past)
     assert (shell.directory / "first-files/total.txt").read_text().strip() == "5"

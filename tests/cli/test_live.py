@@ -29,8 +29,7 @@ def test_a_run_is_a_table_and_ends_in_a_summary(shell, terminal, columns, lines)
     shell.write("gated.json", gated())
     screen = terminal("run", "gated.json", columns=columns, lines=lines)
     shown = screen.shows("▶ running    gate", "last words", "✗ failed     bad", "○ waiting    after", "1/3")
-    row = next(line for line in shown if "gate " in line)
-    assert " s " in row and "%" in row and "B " in row, row
+    screen.until(lambda lines: any("gate  " in row and " s " in row and "%" in row and "B " in row for row in lines))
     assert "waits for gate" in next(line for line in shown if "after" in line)
     assert "exit code 7" in next(line for line in shown if "bad" in line)
     assert all(word in shown[1] for word in ("STATE", "WORKER", "TOOK", "CPU", "MEMORY"))
@@ -73,7 +72,7 @@ def test_a_run_without_colours_and_glyphs_has_words(shell, terminal):
 def test_colours_stand_beside_words(shell, terminal):
     shell.write("gated.json", gated())
     screen = terminal("run", "gated.json")
-    screen.shows("✗ failed")
+    screen.shows("✗ failed", "▶ running")
     assert (screen.colour_of("✗ failed"), screen.colour_of("▶ running")) == ("red", "blue")
     go(shell)
     screen.ends()
@@ -116,7 +115,7 @@ def test_an_estimate_comes_from_the_run_before(shell, terminal):
         "name": "slow",
         "working_dir": "slow",
         "workers": [
-            {"name": "one", "command": "sleep 0.7"},
+            {"name": "one", "command": "sleep 0.7; until [ -e go ]; do sleep 0.02; done"},
             {"name": "two", "command": "until [ -e go ]; do sleep 0.02; done", "depends_on": ["one"]},
         ],
     }
@@ -145,7 +144,7 @@ def test_top_sorts_by_a_key_and_gives_the_terminal_back(shell, terminal):
         return next((word for line in lines for word in line.split() if word.startswith("load/")), None)
 
     screen.until(lambda lines: first(lines) == "load/busy" and any("load/parent" in line for line in lines))
-    assert any("3 running" in line and "by cpu" in line for line in screen.lines)
+    screen.until(lambda lines: any("3 running" in line and "by cpu" in line for line in lines))
     screen.types("p")
     screen.until(lambda lines: first(lines) == "load/parent")
     screen.types("n")

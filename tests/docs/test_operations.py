@@ -127,12 +127,13 @@ def test_the_compose_file_keeps_workers_when_the_server_ends_and_ends_all_when_i
     environ = {"PATH": f"{reader.home}/bin:/usr/bin:/bin", "HOME": str(reader.home), "LANG": "C.UTF-8"}
     environ |= service["environment"] | {"WATTLE_DATA_DIR": str(data_dir), "WATTLE_LISTEN": "127.0.0.1:0"}
     command = [word.replace("$$", "$") for word in service["command"]]
-    with open(reader.home / "container.log", "w") as log:
+    said = reader.home / "container.log"
+    with open(said, "w") as log:
         loop = subprocess.Popen(command, env=environ, cwd=reader.home, stdout=log, stderr=log)
     try:
         shell = f"export WATTLE_DATA_DIR={data_dir}; "
         holder = data_dir / "daemon.lock"
-        first = eventually(lambda: (data_dir / "http.sock").exists() and holder.read_text())
+        first = eventually(lambda: said.read_text().count("listening on") == 1 and holder.read_text())
         (reader.checkout / "night.json").write_text(
             json.dumps({"name": "night", "workers": [{"name": "sleep", "command": "sleep 600"}]})
         )
@@ -141,7 +142,7 @@ def test_the_compose_file_keeps_workers_when_the_server_ends_and_ends_all_when_i
         restart = re.search(r"sh -c '(kill [^']*)'", section(PAGE, "Containers"))
         assert restart is not None
         reader.types(restart[1].replace("/var/lib/wattle", str(data_dir)))
-        eventually(lambda: holder.read_text() != first and "listening" in (reader.home / "container.log").read_text())
+        eventually(lambda: said.read_text().count("listening on") == 2 and holder.read_text() != first)
         assert pid_of(reader, shell) == worker
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(30) == 0

@@ -74,7 +74,7 @@ def test_the_examples_are_answered_and_the_scripts_print_the_log(server: Server)
         assert printed(server, run, alone.text) == SAID
 
 
-def test_a_client_that_finds_no_place_is_told_what_is_shown(tmp_path: Path, clean_places: None) -> None:
+def test_a_client_that_finds_no_place_is_told_what_is_shown(tmp_path: Path) -> None:
     server = Server(tmp_path, "--max-streams", "1").start()
     try:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store.example import NOW, Store, attempt, worker
 
@@ -259,6 +259,7 @@ def test_what_was_imported_from_a_keeper_never_goes_back(store: Store) -> None:
 # Text that no database holds
 
 
+@settings(deadline=None)
 @given(text=st.text(st.characters(categories=["L", "N", "P", "Zs", "Cc", "Cs"])))
 def test_storable_text_is_utf8_without_nul_and_good_text_is_left_alone(text: str) -> None:
     kept = storable(text)

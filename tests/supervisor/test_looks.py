@@ -47,9 +47,9 @@ def test_an_expression_that_takes_for_ever_holds_up_nobody_and_says_so(tmp_path:
     places = looks.Places((looks.LogPlace(str(log)),))
     thread = threading.Thread(target=lambda: looked.append(looks.look("k", probe("(a+)+$"), places)), daemon=True)
     thread.start()
-    longest, before = 0.0, time.monotonic()
+    longest, before = 0.0, time.process_time()  # what this process does, not for how long the machine leaves it alone
     while thread.is_alive():
         time.sleep(0.01)
-        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+        longest, before = max(longest, time.process_time() - before), time.process_time()
     assert longest < 2
     assert "make it simpler" in str(looked[0].problem)

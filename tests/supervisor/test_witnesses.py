@@ -1,5 +1,6 @@
 """What a daemon itself knows of an end: by identity, never by a pid alone (C4, C7)."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -80,6 +81,7 @@ def test_a_process_that_has_the_pid_of_another_is_not_taken_for_it(witnesses: Wi
 
 def test_what_was_inherited_counts_for_that_very_process_only(witnesses: Witnesses) -> None:
     """C7: a daemon that lives for months reaps a pid that a worker has much later."""
+    list(reap_inherited())  # what earlier tests left
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 7"], {})
     inode = identity_of(pid)[1]
     ticks = proc.start_ticks(pid)
@@ -96,6 +98,7 @@ def test_what_was_inherited_counts_for_that_very_process_only(witnesses: Witness
 def test_it_takes_no_more_than_its_share_of_descriptors(witnesses: Witnesses, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(witnesses, "_most", 1)
     strangers = [Stranger("exit 1"), Stranger("exit 2")]
+    gc.collect()  # what earlier tests left open is not to be closed meanwhile
     before = len(os.listdir("/proc/self/fd"))
     for number, stranger in enumerate(strangers):
         pid, inode, ticks = stranger.identity
