@@ -208,6 +208,7 @@ while not os.path.exists("go"):
 """
     data.start()
     uid, _ = _orphaned(data, [*PYTHON, code])
+    until(lambda: data.output(uid).count("\n") == 2, "the child's line")
     child = next(int(line) for line in data.output(uid).split() if line != "up")
     data.send(type="adopt", workers=[data.adoption(uid)])
     _go(data)

@@ -13,13 +13,13 @@ WAIT = ["/bin/sh", "-c", "echo up; while [ ! -e go ]; do sleep 0.01; done"]
 
 
 def test_it_ends_when_it_has_neither_worker_nor_queue_nor_daemon(data: Client) -> None:
-    data.linger_seconds = 0.2
+    data.linger_seconds = 2.0  # this process has to connect within it
     data.start()
     uid = data.order(WAIT)
     data.wait_record("started", uid)
     assert probe(str(data.data_dir))
     data.disconnect()
-    time.sleep(0.5)
+    time.sleep(2.5)
     assert os.waitpid(data.pid, os.WNOHANG) == (0, 0), "a worker lives"
     (data.data_dir / "go").touch()
     assert data.reap_keeper() == 0
@@ -41,9 +41,9 @@ def test_it_ends_when_whoever_started_it_never_connects(tmp_path: Path) -> None:
 
 
 def test_a_daemon_keeps_it_alive(data: Client) -> None:
-    data.linger_seconds = 0.1
+    data.linger_seconds = 2.0  # as above
     data.start()
-    time.sleep(0.4)
+    time.sleep(2.5)
     assert data.run(["true"])["exit_code"] == 0
 
 

@@ -144,15 +144,18 @@ def test_control_two_workers_whose_descendants_hide_badly_are_told_apart(keeper:
 
 STAYING = """
 import os, sys, time
+ready, tell = os.pipe()
 for _ in range(2):
     if os.fork() == 0:
         os.setsid()
         print(os.getpid(), flush=True)
+        os.write(tell, b".")
         while not os.path.exists("leave"):
             time.sleep(0.01)
         if os.fork() == 0:
             time.sleep(0.05)
         os._exit(0)
+    os.read(ready, 1)
 while sys.argv[1] == "stay":
     time.sleep(60)
 sys.exit(3)

@@ -12,12 +12,15 @@ import pytest
 from tests.whole.server import Server, eventually, marked
 
 FAST = {"ready": {"file": "up", "period_seconds": 0.05}}
+TELLS = {"ready": {"notify": 5}}  # once its line is in `witness`: what needs it comes after that
 
 
 def service(name: str, number: int, directory: Path, **fields: Any) -> dict[str, Any]:
     """It leaves a line in `witness`, the last thing its shell does, and is found by its name and the directory."""
     says = f"echo {name} {number} $$"
-    command = f"touch up; {says}; {says} >> witness; exec python -c 'import signal; signal.pause()' {directory}/{name}"
+    tells = "; echo >&5" if fields.get("ready") == TELLS["ready"] else ""
+    sleeps = f"exec python -c 'import signal; signal.pause()' {directory}/{name}"
+    command = f"touch up; {says}; {says} >> witness{tells}; {sleeps}"
     return {"name": name, "kind": "service", "command": command, **fields}
 
 
@@ -60,6 +63,7 @@ def begin(server: Server, directory: Path, *services: dict[str, Any]) -> None:
     document = definition(directory, *services)
     server.run("shop", document.pop("workers"), working_dir=document["working_dir"])
     eventually(lambda: server.workers("shop")["app"]["status"] == "running")
+    eventually(lambda: len(seen(directory)) == len(services))  # their shells have come to run
 
 
 def test_services_of_an_active_run_are_restarted_producers_first_and_the_rest_goes_on(
@@ -69,8 +73,8 @@ def test_services_of_an_active_run_are_restarted_producers_first_and_the_rest_go
     begin(server, here, service("base", 1, here), service("still", 1, here),
           service("db", 1, here, depends_on=["base"]))  # fmt: skip
     app, still = pid_of(server, "app"), pid_of(server, "still")
-    services = [service("db", 2, here, depends_on=["base"]), service("base", 2, here), service("still", 1, here)]
-    new = definition(here, *services)
+    services = [service("db", 2, here, depends_on=["base"]), service("base", 2, here, **TELLS)]
+    new = definition(here, *services, service("still", 1, here))
     done = apply(server, new)
     assert (done.returncode, done.stdout.splitlines()) == (0, [
         "Workflow 'shop' updated",
@@ -111,9 +115,9 @@ def test_a_service_that_keeps_crashing_is_mended_within_its_run(server: Server, 
 
 def test_what_a_run_cannot_take_is_said_and_begins_with_the_next(server: Server, tmp_path: Path) -> None:
     here = tmp_path / "shop"
-    begin(server, here, service("base", 1, here), service("db", 1, here))
+    begin(server, here, service("base", 1, here, **TELLS), service("db", 1, here))
     before = pid_of(server, "db")
-    new = definition(here, service("base", 1, here), service("db", 2, here, depends_on=["base"]))
+    new = definition(here, service("base", 1, here, **TELLS), service("db", 2, here, depends_on=["base"]))
     done = apply(server, new)
     assert done.returncode == 0 and done.stdout.splitlines()[1] == (
         "Worker 'shop/db' keeps its definition in run 1: its inputs or depends_on are others; "
@@ -169,7 +173,7 @@ def test_a_daemon_killed_while_the_old_one_takes_its_time_keeps_its_grace(tmp_pa
     here = tmp_path / "shop"
     try:
         slow = service("db", 1, here) | {"stop": {"grace_seconds": 60}}
-        slow["command"] = "echo db 1 $$ >> witness; trap 'while [ ! -e end ]; do sleep 0.05; done; exit 0' TERM; " \
+        slow["command"] = "trap 'while [ ! -e end ]; do sleep 0.05; done; exit 0' TERM; echo db 1 $$ >> witness; " \
             "while :; do sleep 0.05; done"  # fmt: skip
         begin(server, here, slow)
         new = definition(here, service("db", 2, here, stop={"grace_seconds": 0}))

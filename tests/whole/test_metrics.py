@@ -12,10 +12,11 @@ from prometheus_client import parser
 from whole.server import Server, eventually
 
 MB = 1024 * 1024
-# Holds 100 MB for a moment, then goes on with little, with a child.
+# Holds 100 MB until that was measured, then goes on with little, with a child.
 WORKER = (
-    "python -c 'import subprocess, time; held = bytearray(100 << 20); time.sleep(0.7); del held; "
-    'open("ready", "w").close(); subprocess.run(["sleep", "600"])\''
+    "python -c 'import os, subprocess, time; held = bytearray(100 << 20)\n"
+    'while not os.path.exists("measured"): time.sleep(0.02)\n'
+    'del held; open("ready", "w").close(); subprocess.run(["sleep", "600"])\''
 )
 
 
@@ -44,8 +45,10 @@ def exposed(server: Server) -> dict[tuple[str, tuple[str, ...]], float]:
 def busy(server: Server) -> Server:
     """A worker that has used much and now uses little."""
     server.run("wf", [{"name": "w", "command": WORKER}, {"name": "later", "command": "true", "depends_on": ["w"]}])
-    ready = Path(server.get("/api/workflows/wf")["working_dir"]) / "ready"
-    eventually(ready.exists)
+    place = Path(server.get("/api/workflows/wf")["working_dir"])
+    eventually(lambda: any(point["memory_bytes"] > 100 * MB for point in history(server)["points"]))
+    (place / "measured").touch()
+    eventually((place / "ready").exists)
     return server
 
 

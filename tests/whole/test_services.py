@@ -39,13 +39,14 @@ def attempts(server: Server, workflow: str) -> int:
 def test_each_probe_holds_the_consumer_back_until_the_service_is_up(server: Server, kind: str) -> None:
     """P1: the worker writes `up` the moment before it may be found up; the consumer fails without it."""
     port = free_port()
+    wait = "while [ ! -e go ]; do sleep 0.02; done"
     commands = {
-        "exec": "sleep 0.3; touch up; sleep 600",
-        "http": f"sleep 0.3; touch up; exec {web(port)}",
-        "tcp": f"sleep 0.3; touch up; exec {web(port)}",
-        "file": "sleep 0.3; touch up; sleep 600",
-        "log": "echo listening; sleep 0.3; touch up; echo listening on 5; sleep 600",
-        "notify": "sleep 0.3; touch up; echo >&$WATTLE_NOTIFY_FD; sleep 600",
+        "exec": f"{wait}; touch up; sleep 600",
+        "http": f"{wait}; touch up; exec {web(port)}",
+        "tcp": f"{wait}; touch up; exec {web(port)}",
+        "file": f"{wait}; touch up; sleep 600",
+        "log": f"echo listening; {wait}; touch up; echo listening on 5; sleep 600",
+        "notify": f"{wait}; touch up; echo >&$WATTLE_NOTIFY_FD; sleep 600",
     }
     targets: dict[str, Any] = {
         "exec": "test -e up", "http": f"http://127.0.0.1:{port}/", "tcp": port, "file": "up",
@@ -56,6 +57,7 @@ def test_each_probe_holds_the_consumer_back_until_the_service_is_up(server: Serv
     server.run(name, [service("svc", commands[kind], ready={kind: targets[kind], **FAST}), consumer])
     eventually(lambda: server.workers(name)["svc"]["status"] == "running")
     assert server.workers(name)["app"]["status"] == "created"
+    Path(server.get(f"/api/workflows/{name}")["working_dir"], "go").touch()
     assert server.ended(name) == "completed"
     assert {worker["status"] for worker in server.workers(name).values()} == {"completed"}
     kinds = [event["kind"] for event in server.get(f"/api/events?workflow={name}&limit=100")]
@@ -65,7 +67,7 @@ def test_each_probe_holds_the_consumer_back_until_the_service_is_up(server: Serv
 def test_a_service_is_asked_though_it_has_the_last_process_that_the_machine_may_have(tmp_path: Path) -> None:
     """P1 with --max-processes 1: it becomes ready, and stays alive while others wait for its place."""
     server = Server(tmp_path, "--max-processes", "1").start()
-    alive = {"exec": "echo >> asked", "timeout_seconds": 1, "failure_threshold": 1, "period_seconds": 0.1}
+    alive = {"exec": "echo >> asked", "timeout_seconds": 15, "failure_threshold": 1, "period_seconds": 0.1}
     svc = service("svc", "touch up; sleep 600", ready={"exec": "test -e up", **FAST}, alive=alive)
     server.run("full", [svc, {"name": "other", "command": "true"}])
     directory = Path(server.get("/api/workflows/full")["working_dir"])
@@ -139,21 +141,22 @@ def test_services_and_their_readiness_outlive_the_daemon(server: Server) -> None
     eventually(lambda: server.workers("outlive")["second"]["phase"] == "running")
     server.post("/api/workers/outlive/idle/stop")
     directory = Path(server.get("/api/workflows/outlive")["working_dir"])
-    pids = [(directory / f"{name}.pids").read_text() for name in ("first", "second")]
+    files = [directory / f"{name}.pids" for name in ("first", "second")]  # written when their shells come to run
+    pids = [eventually(lambda file=file: file.exists() and file.read_text()) for file in files]
     server.kill()
     (directory / "go").write_text("now\n")
     server.start()
     assert server.ended("outlive") == "cancelled"
     states = {name: worker["status"] for name, worker in server.workers("outlive").items()}
     assert states == {"first": "completed", "second": "completed", "app": "completed", "idle": "cancelled"}
-    assert [(directory / f"{name}.pids").read_text() for name in ("first", "second")] == pids
+    assert [file.read_text() for file in files] == pids
 
 
 def test_a_service_killed_while_no_daemon_lives_is_restarted_by_the_next(server: Server) -> None:
     server.run("gap", [service("svc", "echo $$ > pid; sleep 600", restart=QUICK)])
     eventually(lambda: server.workers("gap")["svc"]["phase"] == "ready")
     directory = Path(server.get("/api/workflows/gap")["working_dir"])
-    pid = int(eventually(lambda: (directory / "pid").read_text()))
+    pid = int(eventually(lambda: (directory / "pid").exists() and (directory / "pid").read_text()))
     server.kill()
     os.kill(pid, signal.SIGKILL)
     server.start()

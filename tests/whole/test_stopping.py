@@ -117,11 +117,11 @@ def test_stopping_what_does_not_run_is_no_change(server: Server) -> None:
 
 
 def test_what_waits_does_not_starve_the_api(server: Server) -> None:
-    """40 stops that take a second each, 40 streams and 40 long polls: the API answers meanwhile."""
+    """40 stops that take five seconds each, 40 streams and 40 long polls: the API answers meanwhile."""
     import http.client
     import time
 
-    stubborn = {"command": "trap '' TERM; while :; do sleep 60; done", "stop": {"grace_seconds": 2}}
+    stubborn = {"command": "trap '' TERM; while :; do sleep 60; done", "stop": {"grace_seconds": 5}}
     server.run("many", [{"name": f"w{i}", **stubborn} for i in range(40)], max_parallel=40)
     eventually(lambda: all(w["status"] == "running" for w in server.workers("many").values()))
     waiting = []
@@ -134,11 +134,13 @@ def test_what_waits_does_not_starve_the_api(server: Server) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", server.port)
             connection.request(method, path)
             waiting.append(connection)
-    slowest = 0.0
-    for _ in range(20):
-        began = time.monotonic()
-        assert server.request("GET", "/healthz").status == 200
-        slowest = max(slowest, time.monotonic() - began)
+    until, slowest = time.monotonic() + 3, 2.0
+    while slowest >= 1.5 and time.monotonic() < until:  # again, while they wait: who else uses the machine is not meant
+        slowest = 0.0
+        for _ in range(20):
+            began = time.monotonic()
+            assert server.request("GET", "/healthz").status == 200
+            slowest = max(slowest, time.monotonic() - began)
     assert slowest < 1.5, "sixteen threads held by 120 waiting calls would have held this one until they ended"
     for connection in waiting[::3]:
         assert connection.getresponse().status == 200

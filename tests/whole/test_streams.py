@@ -250,7 +250,10 @@ def changes(source: EventSource) -> list[dict[str, object]]:
 
 def test_three_hundred_clients_on_one_log_hear_all_of_it_and_the_api_answers(server: Server) -> None:
     """F46, F47, I11, A22: read once for all, and descriptors come back when they vanish."""
-    server.run("w", [python("a", "import time\nfor i in range(40): print('line', i); time.sleep(0.1)")])
+    looked = server.directory / "looked"
+    program = "import os, time\nfor i in range(40): print('line', i); time.sleep(0.1)\n"
+    program += f"while not os.path.exists({str(looked)!r}): time.sleep(0.05)"
+    server.run("w", [python("a", program)])
     descriptors = f"/proc/{server.pid}/fd"
     sources = [EventSource(server.port, "/api/workers/w/a/logs/stream") for _ in range(300)]
     listeners = [threading.Thread(target=lambda source=source: list(source.connect(seconds=60))) for source in sources]
@@ -259,6 +262,7 @@ def test_three_hundred_clients_on_one_log_hear_all_of_it_and_the_api_answers(ser
     eventually(lambda: all(source.statuses for source in sources))
     eventually(lambda: len([link for link in _links(descriptors) if link.endswith("logs/1/0.1.out")]) <= 1)
     assert server.get("/api/workflows/w")["status"] == "running"
+    looked.touch()
     for listener in listeners:
         listener.join(60)
     wanted = "".join(f"line {i}\n" for i in range(40))
