@@ -16,6 +16,7 @@ from api.test_pump import MakeServer, Server, make_server, open_descriptors, qui
 
 from wattle.api import feeds as feeds_module
 from wattle.api.feeds import Feeds, Pace
+from wattle.api.pump import STALL_SECONDS
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
 from wattle.logs.forward import OpenFile
@@ -65,8 +66,8 @@ class Counting(LogStream):
         return super().poll(now, notified)
 
     def close(self) -> None:
-        self.closed += 1
         super().close()
+        self.closed += 1  # last: it is waited for by who counts descriptors
 
 
 @pytest.fixture
@@ -139,6 +140,7 @@ def test_two_hundred_and_fifty_clients_are_given_what_was_read_once(make_server:
     with ExitStack() as stack:
         readers = [Reader(stack.enter_context(server.get("/stream"))) for _ in range(250)]
         assert joined(server, log, 250)
+        server.settle()
         [shared] = [source for source in log.sources if not source.closed]
         polls, lines, descriptors = shared.polls, "", open_descriptors()
         for number in range(20):
@@ -228,14 +230,16 @@ def test_member_that_reads_late_what_waits_for_it_stays_a_member(make_server: Ma
 
 def test_client_that_takes_nothing_is_cut_and_goes_on_by_its_last_id(make_server: MakeServer, log: Log) -> None:
     """L10, F45"""
-    server = serve(make_server, log, max_backlog_bytes=256 * 1024, heartbeat_seconds=0.3, stall_seconds=0.5)
+    server = serve(make_server, log, max_backlog_bytes=256 * 1024, heartbeat_seconds=0.3)
     text = "".join(f"{number} {'x' * 1000}\n" for number in range(12_000))
     with server.get("/stream", receive_buffer_bytes=4096) as client, server.get("/stream") as other:
         assert until(lambda: server.pump.clients == 2)
         log.write(text.encode())
         healthy = Reader(other)
         assert healthy.hears(came(b'"11999 xxx'), 60.0) and healthy.text == text
+        server.pump._stall_seconds = 0.5  # not before: this test may lose the processor for longer while it reads
         assert until(lambda: server.pump.clients == 1)
+        server.pump._stall_seconds = STALL_SECONDS
         cut = Reader(client)
         cut.hears(lambda _: False)
         assert 0 < len(cut.text) < len(text)

@@ -80,6 +80,7 @@ def test_a_cut_stream_and_its_rest_are_the_files_text(hear, out: bytes, err: byt
     assert len(set(ids)) == len(ids)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         LogLineEvent,

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.logs.escapes import for_screen, last_written
@@ -40,6 +40,7 @@ def test_colours_pass_and_everything_else_is_stripped(line, plain, coloured):
     assert for_screen(line, colours=True) == coloured
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="\x1b\x9b\x9d\x9c\x90\x07\r\n\t[]()P;:?0123m AKx\\数", max_size=60))
 def test_no_line_gets_anything_but_colours_through(line):
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", for_screen(line, colours=False))
@@ -47,6 +48,7 @@ def test_no_line_gets_anything_but_colours_through(line):
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", rest)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="\x1b[]P;0123mAx", max_size=60))
 def test_what_is_clean_stays_as_it_is(line):
     for colours in (True, False):

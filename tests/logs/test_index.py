@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.logs.index import ENDLESS, RECORD, IndexWriter, Stretch, read_timeline, span
@@ -39,12 +39,14 @@ def test_where_no_event_was_seen_stdout_comes_first(tmp_path: Path) -> None:
     assert order(str(tmp_path / "none"), [2], [1, 3]) == "o2 e1 e3"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 50), st.integers(0, 1))
 def test_the_order_has_every_line_once(stdout: int, stderr: int, groups: int, first: int) -> None:
     found = list(Stretch(None, None, 0, 0, groups, first).order(stdout, stderr))
     assert (found.count(0), found.count(1)) == (stdout, stderr)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 1))
 def test_alternating_lines_alternate(count: int, first: int) -> None:
     stdout = (count + 1 - first) // 2
@@ -151,6 +153,7 @@ def test_junk_instead_of_an_index_harms_nobody(tmp_path: Path, junk: bytes) -> N
     assert len(order(str(tmp_path / "i"), [2, 4], [3]).split()) == 3
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20),
     st.tuples(st.integers(0, 30), st.integers(0, 30)),

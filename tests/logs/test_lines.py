@@ -1,7 +1,7 @@
 """Bytes to lines (L1, L2, L3, L4)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.logs.lines import MAX_LINE_BYTES, Piece, cut
@@ -57,6 +57,7 @@ def test_no_piece_splits_a_code_point(limit: int) -> None:
     assert "".join(piece.content for piece in cut(text.encode() + b"\n", final=False, limit=limit)) == text
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300)
     | st.lists(st.sampled_from([b"\r", b"\n", b"\xf0\x9f\x98\x80", b"\xe2", b"a"])).map(b"".join),

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.logs.lines import MAX_LINE_BYTES
@@ -32,6 +32,7 @@ def all_of(path: str, limit: int) -> list[Line]:
 PIECES = [b"a", b"\n", b"\r", b"\0", "é".encode(), "€".encode(), "😀".encode(), b"\xff", b"\x1b[1m"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES)), st.integers(1, 9))
 def test_the_parts_of_a_log_are_the_log(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], limit: int
@@ -47,6 +48,7 @@ def test_the_parts_of_a_log_are_the_log(
     assert all(line.continues == (line.start not in starts) for line in lines)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 400))
 def test_random_bytes_are_read_to_their_end(tmp_path_factory: pytest.TempPathFactory, data: bytes, limit: int) -> None:
     """L3."""

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.logs.files import LogFiles, attempt_files
@@ -59,6 +59,7 @@ def test_tail_inside_one_huge_line_starts_at_a_code_point_and_says_so(tmp_path: 
     assert (line.content, line.continues) == ("€€€", True)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 12))
 def test_tail_gives_exactly_the_last_lines_of_the_file(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, lines: int

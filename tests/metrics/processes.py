@@ -86,7 +86,7 @@ def trees() -> Iterator[Trees]:
             os.kill(pid, 9)
 
 
-def eventually(look: Callable[[], T], within_seconds: float = 20.0) -> T:
+def eventually(look: Callable[[], T], within_seconds: float = 60.0) -> T:
     until = time.monotonic() + within_seconds
     while not (value := look()):
         assert time.monotonic() < until, f"not within {within_seconds} s: {value!r}"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.metrics.cumulative import Cumulative
@@ -64,6 +64,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_sum_never_falls_and_is_never_more_than_was_used(steps: list[tuple[str, int, bool]]) -> None:
     """Whoever ends, in whatever order, reaped or not."""

@@ -1,6 +1,6 @@
 """The bounded series."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wattle.metrics.history import Point, Series
@@ -24,6 +24,7 @@ def test_a_point_that_is_not_full_is_told() -> None:
     assert [found.at for found in series.points()] == [2, 4, 5]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), st.integers(2, 40).map(lambda half: 2 * half))
 def test_a_series_is_bounded_in_order_and_ends_now(count: int, limit: int) -> None:
     series = Series(limit=limit)

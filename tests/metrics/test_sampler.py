@@ -65,7 +65,7 @@ def test_nothing_is_done_while_nothing_runs(sampler: Sampler, trees: Trees) -> N
     attempt = trees(SLEEP)
     sampler.watch("wf", attempt)
     eventually(lambda: len(sampler.live()) == 1 and sampler.live()[0].samples >= 3)
-    assert not rests()  # positive control
+    eventually(lambda: not rests())  # positive control; a sweep that was held up is followed by a long rest
     assert descriptors() > open_before
     assert sampler.end(attempt) is not None
     assert eventually(rests)
@@ -78,6 +78,8 @@ def test_nothing_is_done_while_nothing_runs(sampler: Sampler, trees: Trees) -> N
 
 def test_the_first_second_is_sampled_densely(sampler: Sampler, trees: Trees) -> None:
     attempt = trees(SLEEP)
+    # Or the third sample may come late, and so close to the next that all trees share.
+    eventually(lambda: time.monotonic() % INTERVAL_SECONDS < 0.3)
     watched_at = time.time_ns() // 1000
     sampler.watch("wf", attempt)
     eventually(lambda: len(sampler.points(attempt) or ()) >= 4)

@@ -81,7 +81,8 @@ def test_a_tree_is_summed_children_of_every_thread_included(trees: Trees, cached
 def test_the_first_reading_already_measures(trees: Trees) -> None:
     """A23: psutil's first reading would be 0."""
     assert eventually(lambda: Sampler().now(trees(BURN)).cpu_percent) > 0
-    assert Sampler().now(trees(SLEEP, 1)).cpu_percent < 90
+    resting = trees(SLEEP, 1)
+    eventually(lambda: Sampler().now(resting).cpu_percent < 90)  # its start alone may have taken a whole processor
 
 
 @pytest.mark.parametrize("program", [REAPED, IGNORED])
