@@ -128,6 +128,18 @@ def test_the_thread_survives_a_defect(samplers: Samplers, trees: Trees, caplog: 
     assert "a defect" in caplog.text
 
 
+def test_a_sweep_that_was_held_up_costs_no_rest(sampler: Sampler, trees: Trees) -> None:
+    """It rests from what it took of the processor, and else would say nothing of a tree for half a minute."""
+    sampler.watch("wf", trees(SLEEP))
+    eventually(lambda: sampler.live() and sampler.live()[0].samples)
+    with sampler._lock:
+        time.sleep(INTERVAL_SECONDS + 1.5)  # for longer than any pause, and then a second of a sweep
+        before = sampler.live()[0].samples
+    began = time.monotonic()
+    eventually(lambda: sampler.live()[0].samples > before + 1)
+    assert time.monotonic() - began < 15
+
+
 def test_a_run_that_has_ended_leaves_nothing_watched(sampler: Sampler, trees: Trees) -> None:
     for position in range(2):
         sampler.watch("wf", trees(SLEEP, position))

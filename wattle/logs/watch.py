@@ -36,6 +36,7 @@ STEP_SECONDS = 0.01
 POLL_SECONDS = 0.1  # between looks at logs that cannot be watched
 LIVE_SHARE = 0.9  # of `live_bytes`, after something was dropped
 MOST_VERSIONS = 10_000
+MOST_BETWEEN_SECONDS = 0.001  # a size and its instant
 
 Key = tuple[int, int, int]  # run id, position, number of the attempt
 Caps = Callable[[int], Mapping[int, int]]  # version id -> {position: log.max_bytes}
@@ -267,16 +268,16 @@ class LogWatch:
     def _look(self, log: Watched) -> None:
         """Sizes together with the events that made them: where both streams were written to, what is written in between
         is looked at once more."""
-        sizes = log.measured()
+        sizes, at = _measured(log)
         for _ in range(3 if log.wrote_both else 0):
             self._read_events()
-            before, sizes = sizes, log.measured()
+            before, (sizes, at) = sizes, _measured(log)
             if sizes == before:
                 self._dirty.discard(log)
                 break
         now = time.monotonic()
         was_watched = bool(log.watches)
-        log.look(sizes, now, time.time_ns() // 1000)
+        log.look(sizes, now, at)
         if was_watched and log.is_fast:
             self._leave(log)
         elif not was_watched and not log.is_fast:
@@ -343,3 +344,14 @@ class LogWatch:
             log.sizes = log.measured()
             for stream, end in log.due_drops():
                 self._drop(log, stream, end)
+
+
+def _measured(log: Watched) -> tuple[tuple[int, int], int]:
+    """Its sizes, and the instant (µs) at which it had them: anew where something else had the processor between."""
+    for _ in range(3):
+        began = time.monotonic()
+        sizes = log.measured()
+        at = time.time_ns() // 1000
+        if time.monotonic() - began < MOST_BETWEEN_SECONDS:
+            break
+    return sizes, at

@@ -1,8 +1,8 @@
 """The trees of all live attempts, sampled by one thread: often in their first second, then every two.
 
-It sleeps without a timeout while nothing is watched. What the loop calls (`watch`, `end`) waits for nothing and costs
-microseconds: a worker that ends within a tenth of a second is never looked at. A sweep that took t is followed by a
-rest of at least 20 t, so that sampling never takes more than a twentieth of a core.
+It sleeps without a timeout while nothing is watched. What the loop calls (`watch`, `end`) waits for nothing and
+costs microseconds: a worker that ends within a tenth of a second is never looked at. A sweep that took t of the
+processor's time is followed by a rest of at least 20 t, so that sampling never takes more than a twentieth of a core.
 """
 
 import logging
@@ -178,8 +178,8 @@ class Sampler:
 
     def attempts(self) -> list[AttemptRow]:
         """All that are watched."""
-        sampled = [tree.attempt for _, tree in list(self._trees.values())]
-        return sampled + [young.attempt for young in list(self._young.values())]
+        young = {key: young.attempt for key, young in list(self._young.items())}  # first: `_promote` moves them on
+        return list((young | {key: tree.attempt for key, (_, tree) in list(self._trees.items())}).values())
 
     def usages(self) -> dict[Key, dict[str, Any]]:
         """What would be stored now of all that have been sampled."""
@@ -218,10 +218,11 @@ class Sampler:
             self._close_ended()
         if now < self._next_at:
             return
+        began = time.thread_time()
         self.sweep(now)
-        took = time.monotonic() - now
-        self._rest_until = now + took * (1 + REST)
-        self._on_sweep(took)
+        ended = time.monotonic()
+        self._rest_until = ended + REST * (time.thread_time() - began)
+        self._on_sweep(ended - now)
         if self._keep_at == math.inf:
             self._keep_at = now + KEEP_SECONDS
         elif self._keep_at <= now:
