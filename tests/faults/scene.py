@@ -205,7 +205,7 @@ class Scene:
                 break
             self._pause(f"{name} can be restarted")
         # A restart whose answer was lost is asked for again, and may end the second before it says anything.
-        self.wait(lambda: self._has_started_again(name) or self._has_ended(), f"{name} starts again")
+        self.wait(lambda: self._has_started_again(name) or self._has_failed(name), f"{name} starts again")
 
     def _down(self) -> None:
         """A server that ends everything; again where it is killed in the middle of that."""

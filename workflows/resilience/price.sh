@@ -1,4 +1,4 @@
-# Ask for the rate of exchange. The first attempt gets no answer and would wait for a minute; it is given one second.
+# Ask for the rate of exchange. The first attempt gets no answer and would wait for a minute; it is given two seconds.
 set -eu
 
 if [ "$WATTLE_ATTEMPT" -eq 1 ]; then
