@@ -178,8 +178,9 @@ class Sampler:
 
     def attempts(self) -> list[AttemptRow]:
         """All that are watched."""
-        young = {key: young.attempt for key, young in list(self._young.items())}  # first: `_promote` moves them on
-        return list((young | {key: tree.attempt for key, (_, tree) in list(self._trees.items())}).values())
+        found = {key: young.attempt for key, young in list(self._young.items())}  # first: `_promote` moves them on
+        found |= {key: tree.attempt for key, (_, tree) in list(self._trees.items())}
+        return list(found.values())
 
     def usages(self) -> dict[Key, dict[str, Any]]:
         """What would be stored now of all that have been sampled."""
