@@ -16,7 +16,6 @@ from api.test_pump import MakeServer, Server, make_server, open_descriptors, qui
 
 from wattle.api import feeds as feeds_module
 from wattle.api.feeds import Feeds, Pace
-from wattle.api.pump import STALL_SECONDS
 from wattle.api.streaming import LogStream
 from wattle.logs.follow import Follower
 from wattle.logs.forward import OpenFile
@@ -230,16 +229,15 @@ def test_member_that_reads_late_what_waits_for_it_stays_a_member(make_server: Ma
 
 def test_client_that_takes_nothing_is_cut_and_goes_on_by_its_last_id(make_server: MakeServer, log: Log) -> None:
     """L10, F45"""
-    server = serve(make_server, log, max_backlog_bytes=256 * 1024, heartbeat_seconds=0.3)
+    patience = {"stall_seconds": 5.0}  # for longer than this test may lose the processor while it reads
+    server = serve(make_server, log, max_backlog_bytes=256 * 1024, heartbeat_seconds=0.3, **patience)
     text = "".join(f"{number} {'x' * 1000}\n" for number in range(12_000))
     with server.get("/stream", receive_buffer_bytes=4096) as client, server.get("/stream") as other:
         assert until(lambda: server.pump.clients == 2)
         log.write(text.encode())
         healthy = Reader(other)
         assert healthy.hears(came(b'"11999 xxx'), 60.0) and healthy.text == text
-        server.pump._stall_seconds = 0.5  # not before: this test may lose the processor for longer while it reads
-        assert until(lambda: server.pump.clients == 1)
-        server.pump._stall_seconds = STALL_SECONDS
+        assert until(lambda: server.pump.clients == 1, 30.0)
         cut = Reader(client)
         cut.hears(lambda _: False)
         assert 0 < len(cut.text) < len(text)
