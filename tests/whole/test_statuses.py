@@ -103,13 +103,11 @@ def test_a_keeper_killed_while_its_workers_end_costs_no_status(server: Server, t
     chance = random.Random(seed)
     go, killed = tmp_path / "go", tmp_path / "killed"
     last = f"[ $WATTLE_WORKER != w1 ] || while [ ! -e {killed} ]; do sleep 0.02; done; "
-    pids, keeper = running(server, f"while [ ! -e {go} ]; do sleep 0.02; done; {last}sleep 0.$(($$ % 5))")
+    _, keeper = running(server, f"while [ ! -e {go} ]; do sleep 0.02; done; {last}sleep 0.$(($$ % 5))")
     go.touch()
     time.sleep(chance.uniform(0.05, 0.4))  # the fault's instant, not a hope
-    before = [pid for pid in pids.values() if state_of(pid) == "gone"]
     os.kill(keeper, signal.SIGKILL)
     killed.touch()
-    assert len(before) < COUNT, f"seed {seed}: it was too late"
     assert server.ended("ends") == "failed"
     found = reasons(server)
     unknown = [name for name, reason in found.items() if reason == "exit status unknown"]
