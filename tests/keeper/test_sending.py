@@ -53,7 +53,7 @@ def _counting(keeper: Client) -> tuple[str, list[int]]:
 
 
 def test_a_keeper_says_that_it_can(keeper: Client) -> None:
-    assert tuple(keeper.hello["features"]) == FEATURES == ("signal",)
+    assert tuple(keeper.hello["features"]) == FEATURES == ("signal", "ahead")
 
 
 def test_each_of_the_tree_gets_it_once_and_the_worker_goes_on(keeper: Client) -> None:

@@ -39,6 +39,7 @@ class FakeKeeper:
         self.orders: dict[str, dict[str, Any]] = {}  # by uid, as first received
         self.live: dict[str, dict[str, Any]] = {}
         self.queued: dict[str, dict[str, Any]] = {}
+        self.ahead: dict[str, dict[str, Any]] = {}  # what waits for the ends of others; not in `orders`
         self.started: dict[str, int] = {}  # µs
         self.stops: list[str] = []
         self.reports: list[dict[str, Any]] = []
@@ -66,19 +67,24 @@ class FakeKeeper:
         match frame["type"]:
             case "order":
                 for order in frame["orders"]:
-                    if order["uid"] not in self.orders:
+                    if order["uid"] in self.orders:
+                        continue
+                    self.ahead.pop(order["uid"], None)
+                    if "after" in order:
+                        self.ahead[order["uid"]] = order | {"after": list(order["after"])}
+                    else:
                         self.orders[order["uid"]] = self.queued[order["uid"]] = order
+            case "release":
+                for uid in frame["uids"]:
+                    self.begin(uid)
             case "withdraw":
-                gone = [uid for uid in frame["uids"] if self.queued.pop(uid, None)]
-                for uid in gone:
-                    del self.orders[uid]
+                gone = [uid for uid in frame["uids"] if self.take_back(uid)]
                 self.reports.append({"type": "withdrawn", "uids": gone, "request": 0})
             case "stop":
                 if frame["uid"] in self.live:
                     self.stops.append(frame["uid"])
                 else:
-                    if self.queued.pop(frame["uid"], None):
-                        del self.orders[frame["uid"]]
+                    self.take_back(frame["uid"])
                     self.reports.append({"type": "gone", "uid": frame["uid"], "request": 0})
             case "signal":
                 if self.reaches is not None:
@@ -87,6 +93,17 @@ class FakeKeeper:
                     self.reports.append({"type": "signalled", **answer})
             case "adopt":
                 self.adopted += frame["workers"]
+
+    def take_back(self, uid: str) -> bool:
+        is_queued = self.queued.pop(uid, None) is not None
+        if is_queued:
+            del self.orders[uid]
+        return is_queued or self.ahead.pop(uid, None) is not None
+
+    def begin(self, uid: str) -> None:
+        order = self.ahead.pop(uid, None)
+        if order is not None:
+            self.orders[uid] = self.queued[uid] = order
 
     # what the test says
 
@@ -120,6 +137,15 @@ class FakeKeeper:
         if cause is not None:
             base["told"] = {"at": at, "signal": 15, "killed_at": None, "pid": 1000, "processes": 1}
         self.record(order, kind="ended", **base | fields)
+        if cause is None and fields.get("exit_code") == 0:
+            self.ended_well(order["uid"])
+
+    def ended_well(self, ended: str) -> None:
+        for uid, order in list(self.ahead.items()):
+            if ended in order["after"]:
+                order["after"].remove(ended)
+                if not order["after"]:
+                    self.begin(uid)
 
     def refuse(self, worker: str, at: int, retryable: bool) -> None:
         order = self.find(worker, self.queued)
@@ -135,6 +161,7 @@ class FakeLink:
 
     def __init__(self, keeper: FakeKeeper) -> None:
         keeper.reports.clear()
+        keeper.ahead.clear()
         self._keeper = keeper
         self._readable, self._writable = os.pipe()
         self.hello = {
@@ -172,6 +199,7 @@ class World:
         self.keeper = FakeKeeper()
         self.now = 1_700_000_000_000_000
         self.answers: list[Any] = []
+        self.is_deaf = False  # what the keeper says is not heard yet
         self._writer: Any = None
         self.boot()
         if graph:
@@ -213,17 +241,23 @@ class World:
         """Turn until nothing is left to do at this instant."""
         supervisor = self.supervisor
         for _ in range(1000):
-            frames, self.keeper.reports = self.keeper.reports, []
+            frames = [] if self.is_deaf else self._hear()
             supervisor._decide(frames)
             if supervisor._flush_is_due():
                 supervisor._flush()
             supervisor._act()
             supervisor._answer()
-            if frames or supervisor._inbox or self.keeper.reports or supervisor._flush_is_due():
+            if frames or supervisor._inbox or supervisor._flush_is_due():
+                continue
+            if self.keeper.reports and not self.is_deaf:
                 continue
             if not supervisor._can_act(0):
                 return
         raise AssertionError("the supervisor does not come to rest")
+
+    def _hear(self) -> list[dict[str, Any]]:
+        frames, self.keeper.reports = self.keeper.reports, []
+        return frames
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(20):
@@ -322,6 +356,10 @@ class World:
             case ["kill", "keeper"]:
                 self.lose_keeper()
                 return
+            case ["deaf"]:
+                self.is_deaf = True
+            case ["hear"]:
+                self.is_deaf = False
             case ["boot"]:
                 self.boot()
             case _:
@@ -332,7 +370,7 @@ class World:
     def lose_keeper(self) -> None:
         """A new keeper with the old one's journal on disk and none of its workers."""
         old = self.keeper
-        old.live, old.queued = {}, {}
+        old.live, old.queued, old.ahead = {}, {}, {}
         old.orders = {}
 
     def statuses(self, name: str = "wf") -> dict[str, str]:

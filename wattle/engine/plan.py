@@ -78,18 +78,32 @@ class RunPlan:
                 taken.append(self._names[position])
         return taken
 
+    def lacks_nothing(self, worker: str) -> bool:
+        """It may start, and has not been taken."""
+        position = self._position[worker]
+        return self._status[position] is Status.CREATED and not self._missing[position]
+
     def take(self, worker: str) -> None:
         """Count a worker as running now, whatever its inputs (a user forced it, or it was found running)."""
         position = self._position[worker]
         self._reopen(position)
         self._status[position] = Status.RUNNING
 
-    def put_back(self, worker: str) -> None:
-        """Undo `take_ready`: the worker was withdrawn before it started and waits again."""
+    def put_back(self, worker: str) -> list[str]:
+        """Undo `take_ready`: the worker was withdrawn before it started and waits again. Where a producer was lost
+        meanwhile, gives what is cancelled on that account: the worker itself and what waits for it."""
         position = self._position[worker]
-        if self._status[position] is Status.RUNNING:
-            self._status[position] = Status.CREATED
+        if self._status[position] is not Status.RUNNING:
+            return []
+        self._status[position] = Status.CREATED
+        lost = self._lost_producer(position)
+        if lost is None:
             self._offer(position)
+            return []
+        culprit = self._culprit.get(lost, lost)
+        self._culprit[position] = culprit
+        self._settle(position, Status.CANCELLED)
+        return [self._names[each] for each in (position, *self._cancel_after(position, culprit))]
 
     def finish(self, worker: str, status: Status, detail: str | None = None) -> list[str]:
         """Record how a worker ended; gives the waiting workers that are cancelled as a consequence.
@@ -109,6 +123,23 @@ class RunPlan:
                 self._offer(consumer)
             return []
         return [self._names[lost] for lost in self._cancel_after(position, position)]
+
+    def lose(self, worker: str) -> None:
+        """Count a waiting worker as cancelled on account of an ancestor, the nearest that was lost: so it was before
+        a crash, and what is between them may have been started by force since."""
+        position = self._position[worker]
+        if self._status[position] is not Status.CREATED:
+            return
+        queue, seen = deque(self._producers[position]), set[int]()
+        while queue:
+            ancestor = queue.popleft()
+            if self._status[ancestor] in (Status.FAILED, Status.CANCELLED):
+                self._culprit[position] = self._culprit.get(ancestor, ancestor)
+                break
+            if ancestor not in seen:
+                seen.add(ancestor)
+                queue.extend(self._producers[ancestor])
+        self._settle(position, Status.CANCELLED)
 
     # --- services
 

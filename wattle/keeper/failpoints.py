@@ -63,6 +63,7 @@ OTHER_POINTS = (
     "keeper.boot.locked",
     "keeper.boot.listening",
     "keeper.end.before",
+    "keeper.follow.before",
     "keeper.hello.before",
     "keeper.hello.after",
     "keeper.journal.after",

@@ -15,6 +15,7 @@ from wattle.keeper.failpoints import reach
 from wattle.keeper.journal import JournalWriter
 from wattle.keeper.memory import MemoryWatch
 from wattle.keeper.order_queue import OrderQueue
+from wattle.keeper.orders_ahead import OrdersAhead
 from wattle.keeper.poller import READ, Poller
 from wattle.keeper.protocol import FEATURES, PROTOCOL, frame
 from wattle.keeper.refusals import Refusal
@@ -49,6 +50,7 @@ class Keeper:
         self._journal = journal
         self._poller = poller
         self._queue = OrderQueue()
+        self._ahead = OrdersAhead()
         self._family = Family()
         self._spawner = Spawner()
         self._ending = Ending(self._family, self.timers, self._finished, self._stuck)
@@ -68,6 +70,7 @@ class Keeper:
             "environment": self._environment,
             "limits": self._limits,
             "order": self._order,
+            "release": self._release,
             "withdraw": self._withdraw,
             "stop": self._stop,
             "signal": self._signal,
@@ -111,6 +114,7 @@ class Keeper:
         self._write_journal()
         self._drop_reports()
         self._told_problem = None
+        self._ahead.clear()
         connection.tell(
             {
                 "type": "hello",
@@ -139,12 +143,23 @@ class Keeper:
     def _order(self, connection: Connection, message: dict) -> None:
         reach("keeper.order.before")
         for order in [Order(entry) for entry in message["orders"]]:
-            if not self._knows(order.uid):
+            if self._knows(order.uid):
+                continue
+            if order.after:
+                self._ahead.add(order)
+            else:
+                self._ahead.take(order.uid)
                 self._queue.add(order)
         reach("keeper.order.after")
 
+    def _release(self, connection: Connection, message: dict) -> None:
+        for uid in message["uids"]:
+            order = self._ahead.take(uid)
+            if order is not None:
+                self._queue.add(order)
+
     def _withdraw(self, connection: Connection, message: dict) -> None:
-        uids = [uid for uid in message["uids"] if self._queue.withdraw(uid)]
+        uids = [uid for uid in message["uids"] if self._take_back(uid)]
         reach("keeper.withdraw.after")
         connection.tell({"type": "withdrawn", "request": message.get("request"), "uids": uids})
 
@@ -153,11 +168,12 @@ class Keeper:
         uid = message["uid"]
         worker = self._family.workers.get(uid)
         if worker is None:
-            self._queue.withdraw(uid)
+            self._take_back(uid)
             self._write_journal()
             self._send_reports()  # whoever hears "gone" has heard of the end before
             connection.tell({"type": "gone", "uid": uid, "request": message.get("request")})
             return
+        self._ahead.never_well(uid)
         grace = message.get("grace_seconds")
         self._ending.stop(worker, None if grace is None else float(grace))
         reach("keeper.stop.after")
@@ -193,11 +209,17 @@ class Keeper:
     def _knows(self, uid: str) -> bool:
         return uid in self._family.workers or uid in self._queue or uid in self._ended
 
+    def _take_back(self, uid: str) -> bool:
+        """An order that has not been begun; False where there is none."""
+        return self._queue.withdraw(uid) or self._ahead.take(uid) is not None
+
     # ---- starting
 
     def fill_slots(self) -> bool:
         """Spawn what may run now, a bounded number; True if there may be more. Nothing while the disk takes
         neither records nor logs: what could not be written down is not begun."""
+        if self._ahead.has_free:
+            self._queue_followers()
         if not self._queue or self._log_problem is not None:
             return False
         if not self._journal.is_open():
@@ -210,6 +232,16 @@ class Keeper:
         if spawned:
             os.chdir("/")  # between two spawns the keeper holds nobody's directory
         return spawned == SPAWNS_PER_TURN
+
+    def _queue_followers(self) -> None:
+        """What was ordered ahead is begun once the ends that it waited for are on disk: whoever finds it, and not
+        them, would take it for something that should not be."""
+        self._write_journal()
+        if self._journal.unwritten:
+            return
+        reach("keeper.follow.before")
+        for order in self._ahead.take_free():
+            self._queue.add(order)
 
     def _spawn(self, order: Order) -> None:
         at, started = _wall_us(), _monotonic_us()
@@ -323,6 +355,8 @@ class Keeper:
         self._queue.ended(worker.uid, worker.group)
         if worker.pidfd >= 0:
             os.close(worker.pidfd)
+        if self._ahead and worker.ended_well:
+            self._ahead.ended_well(worker.uid)
         self._record_end(worker.uid, worker.group, records.ended(worker))
 
     def _stuck(self, worker: Worker, pids: list[int]) -> None:

@@ -8,7 +8,9 @@ import json
 PROTOCOL = 1
 # What a keeper of this protocol may be asked for beyond what its first version could: said in its `hello`, where a
 # daemon looks before it asks. `signal`: {uid, signal, scope, request}, answered by `signalled` {…, pids, refused}.
-FEATURES = ("signal",)
+# `ahead`: an order may have `after`, uids; it is begun when each of them has ended by itself with exit code 0, or
+# on `release` {uids}. A `hello` forgets those that wait.
+FEATURES = ("signal", "ahead")
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 _encoder = json.JSONEncoder(separators=(",", ":")).encode

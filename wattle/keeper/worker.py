@@ -29,11 +29,12 @@ class Order:
     that is no order: joining is the cheapest check that all of it is text. `identity` is uid and tag as every
     record has them, JSON without braces. `inherit` are the names of the base environment's variables that it
     sees (None: all); `settings` what posix_spawn cannot do (settings.py), None where there is nothing of it.
+    `after` are the uids that have to end well before it is begun (orders_ahead.py).
     """
 
     __slots__ = (
-        "argv", "cwd", "descriptors", "direct", "env", "group", "identity", "inherit", "memory_max_bytes", "priority",
-        "settings", "stderr", "stdout", "stop", "takes_slot", "timeout_seconds", "uid",
+        "after", "argv", "cwd", "descriptors", "direct", "env", "group", "identity", "inherit", "memory_max_bytes",
+        "priority", "settings", "stderr", "stdout", "stop", "takes_slot", "timeout_seconds", "uid",
     )  # fmt: skip
 
     def __init__(self, message: dict) -> None:
@@ -59,6 +60,10 @@ class Order:
         limit = message.get("memory_max_bytes")
         self.memory_max_bytes = None if limit is None else int(limit)
         self.stop = Stop(message.get("stop"))
+        self.after: list[str] = message.get("after") or []
+        if not isinstance(self.after, list):
+            raise TypeError(f"uids are wanted, not {self.after!r}")
+        "".join(self.after)
 
 
 class Told:
@@ -135,6 +140,11 @@ class Worker:
         self.deadline: Timer | None = None
         self.stuck: Timer | None = None
         self.watch: Timer | None = None
+
+    @property
+    def ended_well(self) -> bool:
+        """By itself, with exit code 0."""
+        return self.status == 0 and self.cause is None and self.memory_bytes is None
 
 
 def identity(message: dict) -> bytes:

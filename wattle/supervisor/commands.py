@@ -294,6 +294,8 @@ class Commands:
         self._refuse_params(run, alone)
         _refuse_ending(run)
         started = StartedView(name, run.id)
+        if live.state is State.STOPPING and live.row is None and not force:
+            self._check_inputs(run, live)  # it may have been stopped before it was its turn
         if live.is_live or live.state in (State.SETTLING, State.QUEUED):
             live.waiters.append(lambda told: done(told if isinstance(told, WattleError) else started))
             self._ledger.urgent = True
@@ -375,6 +377,7 @@ class Commands:
             self._check_inputs(run, live)
         self._commit(_nothing)  # raises where nothing new may be begun
         if live.state in (State.QUEUED, State.RETRYING, State.RECALLED):
+            live.forced = force
             self._runs.apply(run, live, event)
             self._ledger.urgent = True
         else:

@@ -1,5 +1,6 @@
 """Live state: the active runs and their workers, keyed by ids. Owned by the loop's thread alone."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,6 +147,8 @@ class LiveRun:
     env_files: EnvFiles = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)  # {env_file: why it could not be read}
     delayed: list[str] = field(default_factory=list)  # names whose order waits for `prepared`
+    ahead: dict[str, str] = field(default_factory=dict)  # names that wait and are ordered ahead: uids (ahead.py)
+    candidates: deque[int] = field(default_factory=deque)  # positions in the graph that may be ordered ahead
     timed_out: bool = False
     linked: set[str] = field(default_factory=set)  # names whose documented log paths lead to the newest attempt
     waiters: list[Callable[[Any], None]] = field(default_factory=list)  # told when the run has ended

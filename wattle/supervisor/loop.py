@@ -488,6 +488,7 @@ class Supervisor:
         self.space.keeper_says(None)  # this one says what holds it back
         self._acknowledged = 0
         self._watches_unsent = False
+        self.runs.ahead.keeper_is(link.hello.get("features", ()))
         self._epoll.register(link.fileno(), select.EPOLLIN)
 
     def lose_keeper(self, why: str) -> None:

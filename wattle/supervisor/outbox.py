@@ -33,6 +33,13 @@ class Outbox:
         else:
             self.send({"type": "order", "orders": [order]})
 
+    def release(self, uid: str) -> None:
+        """It was ordered ahead; from now on it waits for nothing but a slot."""
+        if self._frames and self._frames[-1]["type"] == "release":
+            self._frames[-1]["uids"].append(uid)
+        else:
+            self.send({"type": "release", "uids": [uid]})
+
     def withdraw(self, uid: str) -> None:
         if self._frames and self._frames[-1]["type"] == "withdraw":
             self._frames[-1]["uids"].append(uid)
@@ -47,6 +54,12 @@ class Outbox:
     def drop(self, kind: str) -> None:
         """The frames of that type that are not sent yet are not to be sent."""
         self._frames = [frame for frame in self._frames if frame["type"] != kind]
+
+    def drop_ahead(self) -> None:
+        """Orders ahead that are not sent yet are not to be sent."""
+        for frame in self._frames:
+            if frame["type"] == "order":
+                frame["orders"] = [order for order in frame["orders"] if "after" not in order]
 
     def limits(self, groups: dict[str, int | None]) -> None:
         self.send({"type": "limits", "groups": groups})

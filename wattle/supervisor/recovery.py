@@ -25,7 +25,7 @@ from wattle.definition.graph import graph_of
 from wattle.definition.model import Workflow
 from wattle.engine.outcome import Outcome, judge
 from wattle.engine.restart import history_of
-from wattle.engine.states import STOPPED_STATES, Event, State, Status
+from wattle.engine.states import STOPPED_STATES, Event, State, Status, status_of
 from wattle.errors import WattleError
 from wattle.keeper.failpoints import reach
 from wattle.keeper.keeper_ids import is_of_boot
@@ -128,7 +128,10 @@ class Recovery:
                 if live.own is not None:
                     live.worker = live.own.worker
                 self._fill(run, live, stored, attempts.get((stored.position, stored.attempt)))
+        _fill_lost(run)
         for live in run.workers.values():
+            if live.state is State.QUEUED and not live.forced and run.plan.waits_for(live.name):
+                live.state = State.RECALLED  # which is stored as queued
             if live.worker.service is not None:
                 mine = [attempts[key] for key in sorted(attempts) if key[0] == live.worker.position]
                 past = [(a.status, a.started_at, a.ended_at) for a in mine]
@@ -154,20 +157,20 @@ class Recovery:
         return clock.monotonic() - max(0, clock.now() - (row.started_at or row.queued_at)) / 1e6
 
     def _fill(self, run: LiveRun, live: LiveWorker, stored: RunWorkerRow, attempt: AttemptRow | None) -> None:
+        live.attempt = stored.attempt
         if stored.phase == "waiting":
             return
-        live.attempt, live.row = stored.attempt, attempt
+        live.row = attempt
         live.uid = orders.uid_of(run.row, live.worker, stored.attempt) if stored.attempt else ""
         live.reason_code, live.reason = stored.reason_code, stored.reason
         live.exit_code, live.signal = stored.exit_code, stored.signal
         live.started_at, live.ended_at, live.due_at = stored.started_at, stored.ended_at, stored.due_at
         live.forced, live.notices = stored.forced, stored.notices
         if stored.phase == "ended":
-            status = Status(stored.status)
             live.state = State(stored.status)
-            if stored.reason_code != "upstream_failed":  # those follow from their culprit
+            if live.state is State.COMPLETED:
                 run.plan.take(live.name)
-                run.plan.finish(live.name, status, live.reason if status is not Status.COMPLETED else None)
+                run.plan.finish(live.name, Status.COMPLETED)
             return
         run.plan.take(live.name)
         live.state = STATES[stored.phase, stored.wanted]
@@ -309,6 +312,18 @@ class Recovery:
             "status": self._status(row) if row else None,
             "memory_max_bytes": live.worker.limits.memory_max_bytes if live.worker.limits else None,
         }
+
+
+def _fill_lost(run: LiveRun) -> None:
+    """What failed or was cancelled, once it is known what has completed or begun in spite of it; last what follows
+    from that."""
+    lost = [live for live in run.workers.values() if live.state in (State.FAILED, State.CANCELLED)]
+    for live in lost:
+        if live.reason_code != "upstream_failed":
+            run.plan.take(live.name)
+            run.plan.finish(live.name, status_of(live.state), live.reason)
+    for live in lost:
+        run.plan.lose(live.name)
 
 
 def _outcome_of(attempt: AttemptRow, live: LiveWorker) -> Outcome:

@@ -125,6 +125,7 @@ class Reports:
             elif producer.state is State.RUNNING and producer.worker.service is not None:
                 self._runs.apply(run, producer, Event.PASSED)
         run.plan.take(live.name)
+        run.ahead.pop(live.name, None)
         self._runs.begin_attempt(run, live)
         live.attempt = number
         live.uid = orders.uid_of(run.row, live.worker, number)

@@ -13,6 +13,7 @@ from wattle.engine.outcome import seconds_text
 from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
 from wattle.keeper.failpoints import reach
 from wattle.supervisor import files, orders
+from wattle.supervisor.ahead import Ahead
 from wattle.supervisor.answers import together
 from wattle.supervisor.clock import Clock, Timers
 from wattle.supervisor.ledger import Ledger
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 # Orders ahead of free slots: the keeper fills them by itself while the daemon writes (design: Working ahead).
 WINDOW = 64
 PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
+NOT_AHEAD = (Event.STOP, Event.EXPIRE, Event.UPSTREAM_RENEWED)  # what makes an order ahead one like the others
 JUDGED = (Action.ORDER, Action.SCHEDULE, Action.CONCLUDE)  # what follows once an attempt's status is final
 
 
@@ -61,6 +63,7 @@ class Runs:
         self._clock = clock
         self._places = places
         self._observer = observer or Observer()
+        self.ahead = Ahead(self, outbox)
         self.reports = Reports(self, ledger, self._observer)
         self.links = Links(self.active, self.reports.witnesses.hold, outbox, timers, clock, places.data_dir)
         self.settling = Settling(
@@ -139,9 +142,14 @@ class Runs:
             return
         if self.held or not run.prepared or run.is_cancelled or run.timed_out:
             return
-        room = run.workflow.max_parallel + WINDOW - run.slots_ordered
-        for name in run.plan.take_ready(max(0, room)):
+        for name in run.plan.take_ready(max(0, self._room(run))):
             self.apply(run, run.workers[name], Event.READY)
+        if run.candidates:
+            self.ahead.fill(run, self._room(run))
+
+    def _room(self, run: LiveRun) -> int:
+        """How many more may be ordered."""
+        return run.workflow.max_parallel + WINDOW - run.slots_ordered
 
     def cancel(self, run: LiveRun, reason: str) -> None:
         """Bring every worker of a run to its end; what a user wants, so it is written first."""
@@ -237,6 +245,8 @@ class Runs:
         reason: str | None = None,
     ) -> None:
         """One step of the state table, with everything that follows from it."""
+        if event in NOT_AHEAD and live.name in run.ahead:
+            self._claim(run, live)
         before = live.state
         cell = step(before, event)
         live.state = cell.state
@@ -262,6 +272,8 @@ class Runs:
                     live.attempt -= 1  # its order was taken back: that attempt never was
                 self._gone(live)
                 self.begin_attempt(run, live)
+                if not self.held:  # else reconciliation orders it, if it is not there already
+                    self.send_order(run, live)
             case Action.WITHDRAW:
                 self._outbox.withdraw(live.uid)
             case Action.SIGNAL:
@@ -280,7 +292,10 @@ class Runs:
             case Action.NONE:
                 if live.state is State.WAITING and before is State.RECALLED:
                     live.attempt -= 1
-                    run.plan.put_back(live.name)
+                    lost_names, now = run.plan.put_back(live.name), self._clock.now()
+                    freed = [service for name in lost_names for service in self._lose(run, run.workers[name], now)]
+                    for name in freed:
+                        self._free(run, run.workers[name])
                     self.advance(run)
 
     def begin_attempt(self, run: LiveRun, live: LiveWorker) -> None:
@@ -298,26 +313,51 @@ class Runs:
         live.was_ready = False
         run.linked.discard(live.name)
         live.queued_at = None if self.held else self._clock.now()
-        if self.held:
-            return  # reconciliation orders it, if it is not there already
-        self.send_order(run, live)
+
+    def _claim(self, run: LiveRun, live: LiveWorker) -> None:
+        """What was ordered ahead counts as queued from now on: the keeper may be about to begin it."""
+        run.ahead.pop(live.name, None)
+        run.plan.take(live.name)
+        self.begin_attempt(run, live)
+        live.state = State.QUEUED
+        run.note_ordered(live)
 
     def send_order(self, run: LiveRun, live: LiveWorker) -> None:
         """Send the order for the worker's current attempt; harmless to repeat."""
-        places, whose = self._places, live.surroundings(run)
-        workflow = whose.workflow
-        if not whose.prepared and (whose is not run or orders.needs_files(workflow, live.worker)):
+        if self.ahead.release(run, live):
+            return
+        whose = live.surroundings(run)
+        if not whose.prepared and (whose is not run or orders.needs_files(whose.workflow, live.worker)):
             run.delayed.append(live.name)
             return
-        if whose.unusable or whose.unread:
-            refusal = orders.why_not(workflow, live.worker, run.id, places.data_dir, whose.unusable, whose.unread)
-            if refusal is not None:
-                self._refuse(run, live, *refusal)
-                return
+        refusal = self._why_not(run, live)
+        if refusal is not None:
+            self._refuse(run, live, *refusal)
+            return
+        self._outbox.order(self._order(run, live, live.attempt))
+        self.ahead.ordered(run, live)
+
+    def order_ahead(self, run: LiveRun, live: LiveWorker, after: list[str]) -> bool:
+        """Send the order for the worker's next attempt, to be begun after the ends of others (ahead.py); False where
+        its start would be refused."""
+        if self._why_not(run, live) is not None:
+            return False
+        order = self._order(run, live, live.attempt + 1)
+        run.ahead[live.name] = order["uid"]
+        self._outbox.order({**order, "after": after})
+        return True
+
+    def _order(self, run: LiveRun, live: LiveWorker, number: int) -> dict[str, Any]:
+        places, whose = self._places, live.surroundings(run)
         data_dir, launcher_dir = places.data_dir, places.launcher_dir
-        self._outbox.order(
-            orders.order(run.row, workflow, live.worker, live.attempt, data_dir, launcher_dir, whose.env_files)
-        )
+        return orders.order(run.row, whose.workflow, live.worker, number, data_dir, launcher_dir, whose.env_files)
+
+    def _why_not(self, run: LiveRun, live: LiveWorker) -> tuple[str, str] | None:
+        whose = live.surroundings(run)
+        if not (whose.unusable or whose.unread):
+            return None
+        data_dir = self._places.data_dir
+        return orders.why_not(whose.workflow, live.worker, run.id, data_dir, whose.unusable, whose.unread)
 
     def _refuse(self, run: LiveRun, live: LiveWorker, reason_code: str, reason: str) -> None:
         tag = [run.id, live.worker.position, live.attempt]
@@ -358,17 +398,42 @@ class Runs:
         freed = run.plan.freed_by(live.name)
         for name in lost_names:
             lost = run.workers[name]
-            lost.ended_at = live.ended_at
-            if run.is_cancelled or run.timed_out:
-                lost.reason_code, lost.reason = "stopped", run.row.cancel_reason or "workflow timed out"
+            if self.ahead.may_have_begun(run, live, lost):
+                self._stop_begun(run, lost)
             else:
-                lost.reason_code, lost.reason = "upstream_failed", run.plan.why(name).removeprefix("cancelled: ")
-            self.apply(run, lost, Event.UPSTREAM_LOST)
-            self.tell(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
-            freed += run.plan.freed_by(name)
+                freed += self._lose(run, lost, live.ended_at)
         for name in freed:
             self._free(run, run.workers[name])
+        if run.ahead and status is Status.COMPLETED:
+            self._follow(run, live)
         self.advance(run)
+
+    def _follow(self, run: LiveRun, live: LiveWorker) -> None:
+        """What was ordered ahead and waits for nothing any more needs no room: the keeper has it."""
+        for name in (run.graph.names[position] for position in run.graph.consumers[run.index(live)]):
+            if name in run.ahead and run.plan.lacks_nothing(name):
+                run.plan.take(name)
+                self.apply(run, run.workers[name], Event.READY)
+
+    def _lose(self, run: LiveRun, lost: LiveWorker, at: int) -> list[str]:
+        """It waits for what will never complete. Gives the services that nobody needs any more."""
+        lost.ended_at = at
+        lost.reason_code, lost.reason = self._why_lost(run, lost)
+        self.ahead.take_back(run, lost)
+        self.apply(run, lost, Event.UPSTREAM_LOST)
+        self.tell(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
+        return run.plan.freed_by(lost.name)
+
+    def _stop_begun(self, run: LiveRun, lost: LiveWorker) -> None:
+        """It waits for what did not complete, and may run all the same."""
+        reason_code, reason = self._why_lost(run, lost)
+        self._claim(run, lost)
+        self.apply(run, lost, Event.STOP, reason_code=reason_code, reason=reason)
+
+    def _why_lost(self, run: LiveRun, lost: LiveWorker) -> tuple[str, str]:
+        if run.is_cancelled or run.timed_out:
+            return "stopped", run.row.cancel_reason or "workflow timed out"
+        return "upstream_failed", run.plan.why(lost.name).removeprefix("cancelled: ")
 
     # --- services
 
@@ -423,7 +488,7 @@ class Runs:
                 waiting.reason_code = waiting.reason = waiting.ended_at = None
                 self.tell(run, waiting, "waiting", {})
             for name in consumers:
-                if run.workers[name].state is State.QUEUED:
+                if run.workers[name].state is State.QUEUED or name in run.ahead:
                     self.apply(run, run.workers[name], Event.UPSTREAM_RENEWED)
         else:
             run.plan.take(live.name)
