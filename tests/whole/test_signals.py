@@ -150,12 +150,14 @@ def test_after_a_restart_of_the_server_and_of_the_keeper_it_still_arrives(server
 
 
 def test_an_older_keeper_is_spoken_of_and_not_asked(tmp_path: Path) -> None:
-    """One from before there were signals: the same code without the frame and without the word for it."""
+    """One from before there were signals, and orders ahead: the same code without the frames and the words for them."""
     older = tmp_path / "older"
     shutil.copytree(Path(wattle.__file__).parent, older / "wattle", ignore=shutil.ignore_patterns("__pycache__"))
     for name, new, old in (
-        ("protocol", 'FEATURES = ("signal",)', "FEATURES = ()"),
+        ("protocol", 'FEATURES = ("signal", "ahead")', "FEATURES = ()"),
         ("keeper", '            "signal": self._signal,\n', ""),
+        ("keeper", '            "release": self._release,\n', ""),
+        ("keeper", "            if order.after:\n", "            if False:\n"),
     ):
         path = older / f"wattle/keeper/{name}.py"
         text = path.read_text()
@@ -176,6 +178,11 @@ def test_an_older_keeper_is_spoken_of_and_not_asked(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (5, "")
         assert "started by an older Wattle and can send no signals" in done.stderr
         assert server.workers("app")["web"]["status"] == "running"
+        chain = [{"name": "a", "command": "sleep 0.3"}, {"name": "b", "command": "/bin/true", "depends_on": ["a"]}]
+        server.run("chain", chain)
+        assert server.wattle("wait", "chain").returncode == 0
+        ended, began = (server.workers("chain")[name] for name in ("a", "b"))
+        assert ended["completed_at"] <= began["started_at"]
         assert server.keeper_pids() == keepers, "it was not sent what it would hang up on"
         assert server.post("/api/workflows/app/stop") == "Workflow 'app' stopped"
     finally:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from wattle.engine.outcome import seconds_text
-from wattle.engine.states import ORDERED_STATES, Action, Event, State, Status, status_of, step
+from wattle.engine.states import ORDERED_STATES, STOPPED_STATES, Action, Event, State, Status, status_of, step
 from wattle.keeper.failpoints import reach
 from wattle.supervisor import files, orders
 from wattle.supervisor.ahead import Ahead
@@ -268,8 +268,7 @@ class Runs:
             self._observer.settled(live.row)
         match action:
             case Action.ORDER:
-                if before is State.RESTARTING and live.row is None and live.record is None:
-                    live.attempt -= 1  # its order was taken back: that attempt never was
+                _uncount(live, before)
                 self._gone(live)
                 self.begin_attempt(run, live)
                 if not self.held:  # else reconciliation orders it, if it is not there already
@@ -288,6 +287,7 @@ class Runs:
             case Action.PROVIDE:
                 self._provide(run, live)
             case Action.CONCLUDE:
+                _uncount(live, before)
                 self._conclude(run, live)
             case Action.NONE:
                 if live.state is State.WAITING and before is State.RECALLED:
@@ -337,14 +337,14 @@ class Runs:
         self._outbox.order(self._order(run, live, live.attempt))
         self.ahead.ordered(run, live)
 
-    def order_ahead(self, run: LiveRun, live: LiveWorker, after: list[str]) -> bool:
-        """Send the order for the worker's next attempt, to be begun after the ends of others (ahead.py); False where
+    def order_ahead(self, run: LiveRun, live: LiveWorker, after: list[str], covers: list[str]) -> bool:
+        """Send the order for the worker's next attempt, to be begun `after` the ends of others (ahead.py); False where
         its start would be refused."""
         if self._why_not(run, live) is not None:
             return False
         order = self._order(run, live, live.attempt + 1)
         run.ahead[live.name] = order["uid"]
-        self._outbox.order({**order, "after": after})
+        self._outbox.order({**order, "after": after, "covers": covers})
         return True
 
     def _order(self, run: LiveRun, live: LiveWorker, number: int) -> dict[str, Any]:
@@ -532,6 +532,12 @@ def _whose(run: LiveRun, message: files.Prepared) -> LiveRun | Redefinition | No
     position, version_id = message.whose
     own = run.by_position[position].own
     return own if own is not None and own.version_id == version_id else None
+
+
+def _uncount(live: LiveWorker, before: State) -> None:
+    """An attempt whose order was taken back never was."""
+    if before in STOPPED_STATES and live.row is None and live.record is None:
+        live.attempt -= 1
 
 
 def _detail(live: LiveWorker) -> str | None:
