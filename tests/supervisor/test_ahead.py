@@ -32,15 +32,6 @@ def test_what_waits_is_ordered_ahead_as_far_as_there_is_room(tmp_path: Path) -> 
     assert max(ahead_of(world), key=lambda name: int(name[1:])) == f"w{LIMIT + 1}"
 
 
-def test_the_last_who_waits_for_an_end_says_that_nobody_else_does(tmp_path: Path) -> None:
-    graph = "a -> b c; b -> d; c -> d; d -> e; d -> f; x -> f"
-    world = World(tmp_path, graph, each={"x": EACH["outputs"]}).play("run")
-    name_of = {order["uid"]: order["env"]["WATTLE_WORKER"] for order in world.keeper.orders.values()}
-    name_of |= {order["uid"]: order["env"]["WATTLE_WORKER"] for order in world.keeper.ahead.values()}
-    covers = {name_of[uid]: [name_of[each] for each in order["covers"]] for uid, order in world.keeper.ahead.items()}
-    assert covers == {"b": [], "c": ["a"], "d": ["b", "c"], "e": []}
-
-
 @pytest.mark.parametrize("kind", EACH)
 def test_where_the_end_is_not_all_that_counts_nothing_is_ordered_ahead(tmp_path: Path, kind: str) -> None:
     world = World(tmp_path, "fetch -> load", each={"fetch": EACH[kind]}).play("run; start fetch")

@@ -355,19 +355,18 @@ class Keeper:
         self._queue.ended(worker.uid, worker.group)
         if worker.pidfd >= 0:
             os.close(worker.pidfd)
-        is_covered = bool(self._ahead) and worker.ended_well and self._ahead.ended_well(worker.uid)
-        self._record_end(worker.uid, None if is_covered else worker.group, records.ended(worker))
+        if self._ahead and worker.ended_well:
+            self._ahead.ended_well(worker.uid)
+        self._record_end(worker.uid, worker.group, records.ended(worker))
 
     def _stuck(self, worker: Worker, pids: list[int]) -> None:
         if self.daemon is not None:
             self.daemon.tell({"type": "stuck", "uid": worker.uid, "pids": pids})
 
-    def _record_end(self, uid: str, group: str | None, record: bytes) -> None:
-        """`group` is whose queue may need what the daemon finds in it, None: nobody waits for that."""
+    def _record_end(self, uid: str, group: str, record: bytes) -> None:
         self._ended_in_order.append((self._journal.append_line(record), uid))
         self._ended.add(uid)
-        if group is not None:
-            self._reported_groups.add(group)
+        self._reported_groups.add(group)
         if len(self._ended_in_order) > ENDED_REMEMBERED:
             self._ended.discard(self._ended_in_order.popleft()[1])
 

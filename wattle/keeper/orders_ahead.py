@@ -14,7 +14,6 @@ class OrdersAhead:
         self._orders: dict[str, Order] = {}
         self._awaited: dict[str, set[str]] = {}  # by an order's uid: whose ends it still waits for
         self._followers: dict[str, list[str]] = {}  # by the uid that is waited for
-        self._covers: dict[str, str] = {}  # by a uid: the order that, while it is here, lets nobody else wait for it
         self._free: list[str] = []
 
     def __bool__(self) -> bool:
@@ -31,16 +30,12 @@ class OrdersAhead:
         self._awaited[order.uid] = set(order.after)
         for uid in self._awaited[order.uid]:
             self._followers.setdefault(uid, []).append(order.uid)
-        self._covers.update(dict.fromkeys(order.covers, order.uid))
 
     def take(self, uid: str) -> Order | None:
         """Take an order out, whatever it waits for; None where there is none."""
         order = self._orders.pop(uid, None)
         if order is None:
             return None
-        for covered in order.covers:
-            if self._covers.get(covered) == uid:
-                del self._covers[covered]
         for awaited in self._awaited.pop(uid):
             followers = self._followers.get(awaited, [])
             if uid in followers:
@@ -55,15 +50,13 @@ class OrdersAhead:
         """However this one ends, nothing follows from it."""
         self._followers.pop(uid, None)
 
-    def ended_well(self, uid: str) -> bool:
-        """What waits for this end waits for one less. Gives whether all of that is here, so that nobody has to hear
-        of it soon."""
+    def ended_well(self, uid: str) -> None:
+        """What waits for this end waits for one less."""
         for follower in self._followers.pop(uid, ()):
             awaited = self._awaited[follower]
             awaited.discard(uid)
             if not awaited:
                 self._free.append(follower)
-        return uid in self._covers
 
     def take_free(self) -> list[Order]:
         """Take out those that have nothing more to wait for, the first that was freed first."""
@@ -73,5 +66,4 @@ class OrdersAhead:
         self._orders.clear()
         self._awaited.clear()
         self._followers.clear()
-        self._covers.clear()
         self._free.clear()

@@ -29,13 +29,12 @@ class Order:
     that is no order: joining is the cheapest check that all of it is text. `identity` is uid and tag as every
     record has them, JSON without braces. `inherit` are the names of the base environment's variables that it
     sees (None: all); `settings` what posix_spawn cannot do (settings.py), None where there is nothing of it.
-    `after` are the uids that have to end well before it is begun, `covers` those of them of whose good ends the
-    daemon need not hear at once (orders_ahead.py).
+    `after` are the uids that have to end well before it is begun (orders_ahead.py).
     """
 
     __slots__ = (
-        "after", "argv", "covers", "cwd", "descriptors", "direct", "env", "group", "identity", "inherit",
-        "memory_max_bytes", "priority", "settings", "stderr", "stdout", "stop", "takes_slot", "timeout_seconds", "uid",
+        "after", "argv", "cwd", "descriptors", "direct", "env", "group", "identity", "inherit", "memory_max_bytes",
+        "priority", "settings", "stderr", "stdout", "stop", "takes_slot", "timeout_seconds", "uid",
     )  # fmt: skip
 
     def __init__(self, message: dict) -> None:
@@ -61,8 +60,10 @@ class Order:
         limit = message.get("memory_max_bytes")
         self.memory_max_bytes = None if limit is None else int(limit)
         self.stop = Stop(message.get("stop"))
-        self.after = _texts(message.get("after"))
-        self.covers = _texts(message.get("covers"))
+        self.after: list[str] = message.get("after") or []
+        if not isinstance(self.after, list):
+            raise TypeError(f"uids are wanted, not {self.after!r}")
+        "".join(self.after)
 
 
 class Told:
@@ -154,14 +155,6 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"text is wanted, not {value!r}")
     return value
-
-
-def _texts(value: object) -> list[str]:
-    texts = value or []
-    if not isinstance(texts, list):
-        raise TypeError(f"texts are wanted, not {texts!r}")
-    "".join(texts)
-    return texts
 
 
 def _seconds(value: object) -> float | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FEATURE = "ahead"
 LIMIT = 64  # orders ahead of a run: as many as there are orders ahead of free slots
-MOST_NEIGHBOURS = 8  # of more, to ask for all of them at each of their orders would cost more than it gains
+MOST_PRODUCERS = 8  # with more, asking for all of them at each of their orders would cost more than it gains
 
 
 class Ahead:
@@ -63,37 +63,25 @@ class Ahead:
         while room > 0 and run.candidates:
             live = run.workers[run.graph.names[run.candidates.popleft()]]
             after = self._after(run, live)
-            if after and self._runs.order_ahead(run, live, list(after.values()), self._covers(run, live, after)):
+            if after and self._runs.order_ahead(run, live, after):
                 room -= 1
                 self.ordered(run, live)
 
-    def _after(self, run: LiveRun, live: LiveWorker) -> dict[int, str]:
-        """The attempts whose ends it waits for, {position in the graph: uid}; none where it cannot be ordered ahead."""
+    def _after(self, run: LiveRun, live: LiveWorker) -> list[str]:
+        """The uids of the attempts whose ends it waits for; none where it cannot be ordered ahead."""
         producers = run.graph.producers[run.index(live)]
-        if live.state is not State.WAITING or live.name in run.ahead or len(producers) > MOST_NEIGHBOURS:
-            return {}
-        after = {}
-        for position in producers:
-            producer = run.workers[run.graph.names[position]]
+        if live.state is not State.WAITING or live.name in run.ahead or len(producers) > MOST_PRODUCERS:
+            return []
+        after = []
+        for name in (run.graph.names[position] for position in producers):
+            producer = run.workers[name]
             if producer.state is State.COMPLETED:
                 continue
-            uid = producer.uid if producer.state in (State.QUEUED, State.RUNNING) else run.ahead.get(producer.name)
+            uid = producer.uid if producer.state in (State.QUEUED, State.RUNNING) else run.ahead.get(name)
             if uid is None or not _tells_its_end(producer.worker):
-                return {}
-            after[position] = uid
-        return after if live.worker.service is None else {}
-
-    def _covers(self, run: LiveRun, live: LiveWorker, after: Mapping[int, str]) -> list[str]:
-        """Those of them that nobody else waits for but who is ordered ahead: of their good ends the daemon need not
-        hear at once."""
-        names, covered = run.graph.names, []
-        for position, uid in after.items():
-            consumers = run.graph.consumers[position]
-            if len(consumers) <= MOST_NEIGHBOURS and all(
-                names[consumer] in run.ahead or names[consumer] == live.name for consumer in consumers
-            ):
-                covered.append(uid)
-        return covered
+                return []
+            after.append(uid)
+        return after if live.worker.service is None else []
 
     def release(self, run: LiveRun, live: LiveWorker) -> bool:
         """Have the keeper begin it, if it has its order."""

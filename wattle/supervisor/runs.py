@@ -337,14 +337,14 @@ class Runs:
         self._outbox.order(self._order(run, live, live.attempt))
         self.ahead.ordered(run, live)
 
-    def order_ahead(self, run: LiveRun, live: LiveWorker, after: list[str], covers: list[str]) -> bool:
+    def order_ahead(self, run: LiveRun, live: LiveWorker, after: list[str]) -> bool:
         """Send the order for the worker's next attempt, to be begun `after` the ends of others (ahead.py); False where
         its start would be refused."""
         if self._why_not(run, live) is not None:
             return False
         order = self._order(run, live, live.attempt + 1)
         run.ahead[live.name] = order["uid"]
-        self._outbox.order({**order, "after": after, "covers": covers})
+        self._outbox.order({**order, "after": after})
         return True
 
     def _order(self, run: LiveRun, live: LiveWorker, number: int) -> dict[str, Any]:
