@@ -44,10 +44,10 @@ from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import LocalKeepers
 from wattle.supervisor.loop import Supervisor
 from wattle.supervisor.observer import Observer
+from wattle.supervisor.ordering import Places
 from wattle.supervisor.orders import base_environment
 from wattle.supervisor.recovery import Recovery
 from wattle.supervisor.retention import Limits
-from wattle.supervisor.runs import Places
 from wattle.supervisor.space import Space
 from wattle.supervisor.witnesses import Identity, identity_of
 

@@ -25,8 +25,8 @@ from wattle.store.records import Records
 from wattle.supervisor.clock import Clock
 from wattle.supervisor.commands import Commands, NewVersion
 from wattle.supervisor.loop import Supervisor
+from wattle.supervisor.ordering import Places
 from wattle.supervisor.recovery import Recovery
-from wattle.supervisor.runs import Places
 
 
 class FakeKeeper:

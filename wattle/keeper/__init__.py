@@ -11,6 +11,7 @@ Standard library only, one thread, importing nothing else of Wattle; neither `ty
     record_shapes.py is it whole keeper_ids.py   names of keepers, which tell their boot
                                  spawn.py        an order becomes a process, or a worded refusal
                                  order_queue.py  what waits, and who is served next
+                                 orders_ahead.py what waits for the ends of others
                                  proc.py         facts from /proc and from pidfds
                                  worker.py       an order and a live worker, as values
                                  records.py      what is written down of them

@@ -10,7 +10,7 @@ outputs, is no service, and exit code 0 is a success of it.
 | ----------------------------------------- | ---------------------------------------------------------------------- |
 | its producers complete; it is forced      | its order is released                                                  |
 | it is stopped, or its time is over        | it counts as queued from then on, and is stopped as such               |
-| a producer that had completed begins again| it counts as queued from then on, and is recalled as such              |
+| a producer that was done begins again     | it counts as queued from then on, and is recalled as such              |
 | a producer fails or is stopped            | its order is taken back; where that producer's process had ended well  |
 |                                           | before, it may have begun: it counts as queued, and is stopped         |
 | the keeper is lost, or the daemon         | the next `hello` makes a keeper forget it; what had begun is in the    |
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from wattle.definition.model import Worker
 from wattle.engine.states import State
 from wattle.supervisor.live import LiveRun, LiveWorker
+from wattle.supervisor.ordering import Places, order_of, refusal_of
 from wattle.supervisor.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ MOST_PRODUCERS = 8  # with more, asking for all of them at each of their orders 
 class Ahead:
     """The loop's thread only."""
 
-    def __init__(self, runs: "Runs", outbox: Outbox) -> None:
+    def __init__(self, runs: "Runs", outbox: Outbox, places: Places) -> None:
         self._runs = runs
         self._outbox = outbox
+        self._places = places
         self._is_understood = False  # by the keeper
 
     def keeper_is(self, features: Collection[str]) -> None:
@@ -63,9 +65,15 @@ class Ahead:
         while room > 0 and run.candidates:
             live = run.workers[run.graph.names[run.candidates.popleft()]]
             after = self._after(run, live)
-            if after and self._runs.order_ahead(run, live, after):
+            if after and refusal_of(run, live, self._places) is None:
                 room -= 1
-                self.ordered(run, live)
+                self._order(run, live, after)
+
+    def _order(self, run: LiveRun, live: LiveWorker, after: list[str]) -> None:
+        order = order_of(run, live, live.attempt + 1, self._places)
+        run.ahead[live.name] = order["uid"]
+        self._outbox.order({**order, "after": after})
+        self.ordered(run, live)
 
     def _after(self, run: LiveRun, live: LiveWorker) -> list[str]:
         """The uids of the attempts whose ends it waits for; none where it cannot be ordered ahead."""
@@ -99,7 +107,8 @@ class Ahead:
         """Of a worker that is lost with `live`, which did not complete: the keeper may have thought otherwise. While
         the journal is read it is not known what a daemon that is dead had ordered ahead."""
         was_ordered = lost.name in run.ahead or (self._runs.held and lost.worker.service is None)
-        return was_ordered and live.record is not None and _has_ended_well(live.record)
+        has_ended_well = live.record is not None and _has_ended_well(live.record)
+        return was_ordered and has_ended_well and _tells_its_end(live.worker)
 
 
 def _tells_its_end(worker: Worker) -> bool:

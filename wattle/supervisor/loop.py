@@ -26,9 +26,10 @@ from wattle.supervisor.keeper_link import KeeperGone
 from wattle.supervisor.keepers import Link
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.observer import Observer
+from wattle.supervisor.ordering import Places
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.retention import Limits, Retention
-from wattle.supervisor.runs import Places, Runs
+from wattle.supervisor.runs import Runs
 from wattle.supervisor.signals import Signals
 from wattle.supervisor.space import COMMITTED_LOOK_SECONDS, LOOK_SECONDS, Space
 

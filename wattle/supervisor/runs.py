@@ -5,7 +5,6 @@ Everything here is a decision: facts go to the ledger, deeds to the outbox. It r
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.links import Links
 from wattle.supervisor.live import LiveRun, LiveWorker, Redefinition
 from wattle.supervisor.observer import Observer
+from wattle.supervisor.ordering import Places, order_of, refusal_of
 from wattle.supervisor.outbox import Outbox
 from wattle.supervisor.reports import Reports
 from wattle.supervisor.services import Services
@@ -32,14 +32,6 @@ WINDOW = 64
 PREPARE_AGAIN_SECONDS = 0.5  # on a full disk
 NOT_AHEAD = (Event.STOP, Event.EXPIRE, Event.UPSTREAM_RENEWED)  # what makes an order ahead one like the others
 JUDGED = (Action.ORDER, Action.SCHEDULE, Action.CONCLUDE)  # what follows once an attempt's status is final
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where things are: the data directory, and the directory with the `python` launcher."""
-
-    data_dir: str
-    launcher_dir: str
 
 
 class Runs:
@@ -63,7 +55,7 @@ class Runs:
         self._clock = clock
         self._places = places
         self._observer = observer or Observer()
-        self.ahead = Ahead(self, outbox)
+        self.ahead = Ahead(self, outbox, places)
         self.reports = Reports(self, ledger, self._observer)
         self.links = Links(self.active, self.reports.witnesses.hold, outbox, timers, clock, places.data_dir)
         self.settling = Settling(
@@ -330,34 +322,12 @@ class Runs:
         if not whose.prepared and (whose is not run or orders.needs_files(whose.workflow, live.worker)):
             run.delayed.append(live.name)
             return
-        refusal = self._why_not(run, live)
+        refusal = refusal_of(run, live, self._places)
         if refusal is not None:
             self._refuse(run, live, *refusal)
             return
-        self._outbox.order(self._order(run, live, live.attempt))
+        self._outbox.order(order_of(run, live, live.attempt, self._places))
         self.ahead.ordered(run, live)
-
-    def order_ahead(self, run: LiveRun, live: LiveWorker, after: list[str]) -> bool:
-        """Send the order for the worker's next attempt, to be begun `after` the ends of others (ahead.py); False where
-        its start would be refused."""
-        if self._why_not(run, live) is not None:
-            return False
-        order = self._order(run, live, live.attempt + 1)
-        run.ahead[live.name] = order["uid"]
-        self._outbox.order({**order, "after": after})
-        return True
-
-    def _order(self, run: LiveRun, live: LiveWorker, number: int) -> dict[str, Any]:
-        places, whose = self._places, live.surroundings(run)
-        data_dir, launcher_dir = places.data_dir, places.launcher_dir
-        return orders.order(run.row, whose.workflow, live.worker, number, data_dir, launcher_dir, whose.env_files)
-
-    def _why_not(self, run: LiveRun, live: LiveWorker) -> tuple[str, str] | None:
-        whose = live.surroundings(run)
-        if not (whose.unusable or whose.unread):
-            return None
-        data_dir = self._places.data_dir
-        return orders.why_not(whose.workflow, live.worker, run.id, data_dir, whose.unusable, whose.unread)
 
     def _refuse(self, run: LiveRun, live: LiveWorker, reason_code: str, reason: str) -> None:
         tag = [run.id, live.worker.position, live.attempt]
