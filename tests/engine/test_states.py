@@ -43,7 +43,7 @@ def test_stopping_what_has_ended_changes_nothing() -> None:
 
 def test_only_an_end_of_the_process_leaves_a_live_state() -> None:
     """Nothing forgets a process that lives."""
-    ends = {Event.ENDED, Event.REFUSED, Event.WITHDRAWN}
+    ends = {Event.ENDED, Event.SPARED, Event.REFUSED, Event.WITHDRAWN}
     for state in LIVE_STATES:
         for event, cell in TABLE[state].items():
             if cell is not None and event not in ends:

@@ -67,16 +67,17 @@ DONE = ("completed", "completed completed completed")
         ("deaf; start a; exit a 0; start b; exit b 0; start c; exit c 0; hear", *DONE),
         ("deaf; start a; exit a 0; start b; exit b 5; hear", "failed", "completed failed cancelled"),
         ("deaf; start a; exit a 0; start b; hear; exit b 0; start c; exit c 0", *DONE),
-        # stops that come too late
-        ("start a; deaf; exit a 0; start b; stop a; hear; exit b -15", "cancelled", "cancelled cancelled cancelled"),
-        ("start a; deaf; exit a 0; stop a; hear", "cancelled", "cancelled cancelled cancelled"),
-        ("start a; deaf; exit a 0; start b; exit b 0; start c; stop a; hear; exit c -15",
-         "cancelled", "cancelled cancelled cancelled"),
-        ("start a; deaf; exit a 0; start b; exit b 0; start c; exit c 0; stop a; hear",
-         "cancelled", "cancelled cancelled cancelled"),
+        # stops that come too late for some: what has ended well by itself has completed
+        ("start a; deaf; exit a 0; start b; stop a; hear; exit b 0; start c; exit c 0", *DONE),
+        ("start a; deaf; exit a 0; stop a; hear; start b; exit b 0; start c; exit c 0", *DONE),
+        ("start a; deaf; exit a 0; start b; exit b 0; start c; exit c 0; stop a; stop b; hear", *DONE),
+        ("start a; deaf; exit a 0; start b; exit b 0; start c; stop; hear; exit c -15",
+         "cancelled", "completed completed cancelled"),
+        ("start a; deaf; exit a 0; start b; exit b 0; start c; exit c 0; stop; hear", *DONE),
+        ("start a; stop a; exit a 0", "cancelled", "cancelled cancelled cancelled"),
         ("start a; deaf; exit a 0; start b; stop b; hear; exit b -15", "cancelled", "completed cancelled cancelled"),
         ("start a; deaf; exit a 0; start b; stop c; hear; exit b 0", "cancelled", "completed completed cancelled"),
-        ("start a; deaf; exit a 0; start b; stop; hear; exit b -15", "cancelled", "cancelled cancelled cancelled"),
+        ("start a; deaf; exit a 0; start b; stop; hear; exit b -15", "cancelled", "completed cancelled cancelled"),
         ("start a; stop b; exit a 0", "cancelled", "completed cancelled cancelled"),
         ("start a; stop; exit a 0", "cancelled", "cancelled cancelled cancelled"),
         # restarts that come too late
@@ -118,27 +119,28 @@ def rests(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "ends_as"),
-    [("boot", "cancelled cancelled cancelled"),
-     ("start b; boot; exit b -15", "cancelled cancelled cancelled"),
-     ("start b; exit b 0; boot", "cancelled cancelled cancelled"),
-     ("start b; exit b 0; start c; boot; exit c -15", "cancelled cancelled cancelled")],
+    ("what", "rest", "ends_as"),
+    [("stop", "boot", "completed cancelled cancelled"),
+     ("stop", "start b; boot; exit b -15", "completed cancelled cancelled"),
+     ("stop", "start b; exit b 0; boot", "completed completed cancelled"),
+     ("stop", "start b; exit b 0; start c; boot; exit c -15", "completed completed cancelled"),
+     ("stop a", "start b; exit b 0; boot; start c; exit c 0", "completed completed completed"),
+     ("stop b", "start b; boot; exit b -15", "completed cancelled cancelled")],
 )  # fmt: skip
-def test_a_stop_that_a_dead_daemon_never_sent_ends_what_had_begun_by_then(
-    tmp_path: Path, rest: str, ends_as: str
+def test_a_stop_that_a_dead_daemon_never_sent_ends_what_runs_by_then(
+    tmp_path: Path, what: str, rest: str, ends_as: str
 ) -> None:
     """It is on disk, and the keeper never heard of it: the producer ended well, and its consumers began."""
     world = World(tmp_path, "a -> b; b -> c").play("run; start a")
     receive = world.keeper.receive
-    world.keeper.receive = lambda frame: None if frame["type"] == "stop" else receive(frame)  # type: ignore[method-assign]
-    world.play("stop a; kill daemon")
+    world.keeper.receive = lambda frame: None  # type: ignore[method-assign]
+    world.play(f"{what}; kill daemon")
     world.keeper.receive = receive  # type: ignore[method-assign]
     world.play("exit a 0; " + rest)
     assert " ".join(world.statuses().values()) == ends_as
     rests(world)
-    if "start b" in rest:
-        assert "b" in {attempt.worker for attempt in world.queries.attempts(1)}, "it is in the history"
-        assert world.reasons()["b"] == "it needs a, which was cancelled (stopped by a user)"
+    begun = {attempt.worker for attempt in world.queries.attempts(1)}
+    assert begun == {"a"} | {name for name in "bc" if f"start {name}" in rest}, "they are in the history"
 
 
 def test_a_retry_takes_along_what_was_ordered_after_the_attempt_before(tmp_path: Path) -> None:
@@ -171,7 +173,11 @@ def test_what_may_begin_needs_no_room_among_the_orders(tmp_path: Path) -> None:
 def test_the_time_limit_ends_what_began_unheard(tmp_path: Path) -> None:
     world = World(tmp_path, "a -> b; b -> c", timeout_seconds=5).play("run; start a; deaf; exit a 0; start b; wait 6")
     world.play("hear; exit b -15")
-    assert world.statuses() == {"a": "failed", "b": "cancelled", "c": "cancelled"}
+    assert world.statuses() == {"a": "completed", "b": "cancelled", "c": "cancelled"}
+    assert {attempt.worker: attempt.status for attempt in world.queries.attempts(1)} == {
+        "a": "completed", "b": "cancelled",
+    }  # fmt: skip
+    assert world.status() == "failed"
     rests(world)
 
 
@@ -253,6 +259,20 @@ def test_what_had_been_decided_stands_whatever_comes_in_between(
     rests(world)
 
 
+def test_what_is_to_end_is_held_back_before_that_is_written_down(tmp_path: Path) -> None:
+    """A commit may take as long as many workers of a chain."""
+    world = World(tmp_path, "a -> b; b -> c").play("run; start a")
+    commit, seen = world.supervisor.commit, list[set[str]]()
+
+    def slowly(extra: None) -> None:
+        seen.append(ahead_of(world))
+        commit(extra)
+
+    world.supervisor.commit = slowly  # type: ignore[method-assign, assignment]
+    world.play("stop")
+    assert seen[0] == set()
+
+
 def test_what_was_stopped_before_it_began_has_had_no_attempt(tmp_path: Path) -> None:
     world = World(tmp_path, "a -> b; c").play("run; stop b; stop c; start a; stop a; exit a -15")
     world.statuses()
@@ -274,7 +294,7 @@ def test_what_is_stopped_before_its_turn_is_restarted_only_with_its_inputs(tmp_p
     rests(world)
 
 
-@pytest.mark.parametrize("seed", range(600))
+@pytest.mark.parametrize("seed", range(400))
 def test_whatever_is_done_meanwhile_it_comes_to_rest(tmp_path: Path, seed: int) -> None:
     """Random graphs, keepers, users and crashes: no attempt twice, none before its producers, and an end."""
     chance = random.Random(seed)

@@ -243,6 +243,7 @@ class World:
         for _ in range(1000):
             frames = [] if self.is_deaf else self._hear()
             supervisor._decide(frames)
+            supervisor._hold_back()
             if supervisor._flush_is_due():
                 supervisor._flush()
             supervisor._act()

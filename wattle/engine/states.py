@@ -58,6 +58,7 @@ class Event(StrEnum):
     STARTED = "started"  # the keeper has spawned it
     REFUSED = "refused"  # the keeper could not spawn it
     ENDED = "ended"  # its whole process tree is gone
+    SPARED = "spared"  # the same, and it had ended well before it could be told to end
     WITHDRAWN = "withdrawn"  # the keeper had not spawned it and never will
     SUCCESS = "success"
     FAILURE = "failure"  # for good
@@ -182,6 +183,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         started=(S.STOPPING, A.NONE),
         refused=(S.CANCELLED, A.CONCLUDE),
         ended=(S.CANCELLED, A.CONCLUDE),
+        spared=(S.SETTLING, A.SETTLE),
         withdrawn=(S.CANCELLED, A.CONCLUDE),
         restart=(S.RESTARTING, A.NONE),
         start=(S.RESTARTING, A.NONE),
@@ -191,6 +193,7 @@ TABLE: dict[State, dict[Event, Cell | None]] = {
         started=(S.EXPIRING, A.NONE),
         refused=(S.FAILED, A.CONCLUDE),
         ended=(S.FAILED, A.CONCLUDE),
+        spared=(S.SETTLING, A.SETTLE),
         withdrawn=(S.FAILED, A.CONCLUDE),
         stop=(S.STOPPING, A.NONE),
     )

@@ -11,8 +11,8 @@ outputs, is no service, and exit code 0 is a success of it.
 | its producers complete; it is forced      | its order is released                                                  |
 | it is stopped, or its time is over        | it counts as queued from then on, and is stopped as such               |
 | a producer that was done begins again     | it counts as queued from then on, and is recalled as such              |
-| a producer fails or is stopped            | its order is taken back; where that producer's process had ended well  |
-|                                           | before, it may have begun: it counts as queued, and is stopped         |
+| a producer fails or is stopped            | its order is taken back. One that had ended well before the stop       |
+|                                           | reached it has completed (`Event.SPARED`): this one may have begun     |
 | the keeper is lost, or the daemon         | the next `hello` makes a keeper forget it; what had begun is in the    |
 |                                           | journal, behind the ends of its producers, or has made its log         |
 """
@@ -56,7 +56,7 @@ class Ahead:
 
     def ordered(self, run: LiveRun, live: LiveWorker) -> None:
         """The keeper has an order for it: those that use it may be ordered ahead."""
-        if self._is_understood and _tells_its_end(live.worker):
+        if self._is_understood and tells_its_end(live.worker):
             run.candidates += run.graph.consumers[run.index(live)]
 
     def fill(self, run: LiveRun, room: int) -> None:
@@ -86,7 +86,7 @@ class Ahead:
             if producer.state is State.COMPLETED:
                 continue
             uid = producer.uid if producer.state in (State.QUEUED, State.RUNNING) else run.ahead.get(name)
-            if uid is None or not _tells_its_end(producer.worker):
+            if uid is None or not tells_its_end(producer.worker):
                 return []
             after.append(uid)
         return after if live.worker.service is None else []
@@ -103,19 +103,13 @@ class Ahead:
         if uid is not None:
             self._outbox.withdraw(uid)
 
-    def may_have_begun(self, run: LiveRun, live: LiveWorker, lost: LiveWorker) -> bool:
-        """Of a worker that is lost with `live`, which did not complete: the keeper may have thought otherwise. While
-        the journal is read it is not known what a daemon that is dead had ordered ahead."""
-        was_ordered = lost.name in run.ahead or (self._runs.held and lost.worker.service is None)
-        has_ended_well = live.record is not None and _has_ended_well(live.record)
-        return was_ordered and has_ended_well and _tells_its_end(live.worker)
 
-
-def _tells_its_end(worker: Worker) -> bool:
+def tells_its_end(worker: Worker) -> bool:
     """That its process ends with exit code 0 says that it has completed."""
     return worker.service is None and not worker.outputs and 0 in worker.success_exit_codes
 
 
-def _has_ended_well(record: Mapping[str, Any]) -> bool:
-    """As the keeper sees it (keeper/worker.py, `ended_well`)."""
-    return record["kind"] == "ended" and record.get("exit_code") == 0 and record.get("cause") is None
+def has_ended_well(worker: Worker, record: Mapping[str, Any]) -> bool:
+    """By itself, so that what follows may have begun: as the keeper sees it (keeper/worker.py, `ended_well`)."""
+    is_good = record["kind"] == "ended" and record.get("exit_code") == 0 and record.get("cause") is None
+    return is_good and tells_its_end(worker)

@@ -192,6 +192,7 @@ class Supervisor:
         frames = self._wait()
         began = self.clock.monotonic()
         self._decide(frames)
+        self._hold_back()
         if not self.ledger.urgent:
             self._act()
         if self._flush_is_due():
@@ -416,6 +417,17 @@ class Supervisor:
             self.outbox.send({"type": "imported", "seq": seq})
 
     # --- act and answer
+
+    def _hold_back(self) -> None:
+        """Before anything is written: a commit may take as long as a hundred workers."""
+        uids = self.outbox.take_held_back()
+        if not uids or self.link is None:
+            return
+        try:
+            self.link.send({"type": "withdraw", "uids": uids, "request": 0})
+            self._watch_link()
+        except KeeperGone as error:
+            self.lose_keeper(str(error))
 
     def _act(self) -> None:
         if self._is_held():

@@ -16,6 +16,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._frames: list[Frame] = []
+        self._held_back: list[str] = []
         self._jobs: list[Job] = []
         self._ahead: list[Job] = []
         self._looks: list[Job] = []
@@ -45,6 +46,11 @@ class Outbox:
             self._frames[-1]["uids"].append(uid)
         else:
             self.send({"type": "withdraw", "uids": [uid], "request": 0})
+
+    def hold_back(self, uid: str) -> None:
+        """It is to end: it should not begin while that is written down. Not to be held back itself, for it decides
+        nothing: a stop or a withdrawal follows, or the wish is forgotten and it is ordered again."""
+        self._held_back.append(uid)
 
     def stop(self, uid: str, grace_seconds: float | None = None) -> None:
         """`grace_seconds`: what is left of the worker's own, where a former keeper began."""
@@ -97,6 +103,10 @@ class Outbox:
     def take_frames(self) -> list[Frame]:
         frames, self._frames = self._frames, []
         return frames
+
+    def take_held_back(self) -> list[str]:
+        uids, self._held_back = self._held_back, []
+        return uids
 
     def take_jobs(self) -> list[Job]:
         jobs, self._jobs = self._jobs, []

@@ -12,6 +12,7 @@ from wattle.engine.states import ORDERED_STATES, Event, State
 from wattle.metrics import usage
 from wattle.store.rows import AttemptRow
 from wattle.supervisor import orders
+from wattle.supervisor.ahead import has_ended_well
 from wattle.supervisor.ledger import Ledger
 from wattle.supervisor.live import REDEFINED, LiveRun, LiveWorker
 from wattle.supervisor.observer import Observer
@@ -150,12 +151,14 @@ class Reports:
             live.started_at = started_at
             live.ended_at = max(int(started_at or 0) + int(record["duration_us"]), int(started_at or 0))
             self._tell_of_left(run, live, record)
-        self._write_end(run, live, outcome, record)
+        is_spared = live.state in (State.STOPPING, State.EXPIRING) and has_ended_well(live.worker, record)
+        self._write_end(run, live, outcome, record, is_spared=is_spared)
         if record.get("cause") == "stopped" and live.state not in (State.ENDING, State.AILING):
             run.stops.append(live.stop_view())
         if live.state is State.EXPIRING:
             live.reason_code, live.reason = "workflow_timed_out", "workflow timed out"
-        self._runs.apply(run, live, Event.REFUSED if record["kind"] == "refused" else Event.ENDED)
+        event = Event.REFUSED if record["kind"] == "refused" else Event.SPARED if is_spared else Event.ENDED
+        self._runs.apply(run, live, event)
 
     def _tell_of_left(self, run: LiveRun, live: LiveWorker, record: Mapping[str, Any]) -> None:
         """What outlived its first process: a daemon that it made, say (supervision: T3, T6)."""
@@ -168,12 +171,14 @@ class Reports:
             told = {"attempt": live.attempt, "ended": left or 0, "left_running": detached or 0}
             self._runs.tell(run, live, "daemonised", told, live.ended_at)
 
-    def _write_end(self, run: LiveRun, live: LiveWorker, outcome: Outcome, record: Mapping[str, Any]) -> None:
+    def _write_end(
+        self, run: LiveRun, live: LiveWorker, outcome: Outcome, record: Mapping[str, Any], *, is_spared: bool
+    ) -> None:
         row = live.row
         if row is None:
             row = AttemptRow(live.uid, run.id, live.worker.position, live.name, live.attempt, "failed")
             row = row._replace(keeper_id=self.keeper_id, boot_id=self.boot_id, started_at=live.started_at)
-        stopped = live.state in (State.STOPPING, State.RESTARTING, State.ENDING)
+        stopped = live.state in (State.STOPPING, State.RESTARTING, State.ENDING) and not is_spared
         status = "cancelled" if stopped else "completed" if outcome.succeeded else "failed"
         if live.state is State.ENDING:
             status = "completed"

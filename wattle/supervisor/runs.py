@@ -308,7 +308,9 @@ class Runs:
 
     def _claim(self, run: LiveRun, live: LiveWorker) -> None:
         """What was ordered ahead counts as queued from now on: the keeper may be about to begin it."""
-        run.ahead.pop(live.name, None)
+        uid = run.ahead.pop(live.name, None)
+        if uid is not None:
+            self._outbox.hold_back(uid)
         run.plan.take(live.name)
         self.begin_attempt(run, live)
         live.state = State.QUEUED
@@ -367,11 +369,7 @@ class Runs:
         lost_names = run.plan.finish(live.name, status, _detail(live))
         freed = run.plan.freed_by(live.name)
         for name in lost_names:
-            lost = run.workers[name]
-            if self.ahead.may_have_begun(run, live, lost):
-                self._stop_begun(run, lost)
-            else:
-                freed += self._lose(run, lost, live.ended_at)
+            freed += self._lose(run, run.workers[name], live.ended_at)
         for name in freed:
             self._free(run, run.workers[name])
         if run.ahead and status is Status.COMPLETED:
@@ -388,22 +386,14 @@ class Runs:
     def _lose(self, run: LiveRun, lost: LiveWorker, at: int) -> list[str]:
         """It waits for what will never complete. Gives the services that nobody needs any more."""
         lost.ended_at = at
-        lost.reason_code, lost.reason = self._why_lost(run, lost)
+        if run.is_cancelled or run.timed_out:
+            lost.reason_code, lost.reason = "stopped", run.row.cancel_reason or "workflow timed out"
+        else:
+            lost.reason_code, lost.reason = "upstream_failed", run.plan.why(lost.name).removeprefix("cancelled: ")
         self.ahead.take_back(run, lost)
         self.apply(run, lost, Event.UPSTREAM_LOST)
         self.tell(run, lost, "cancelled", {"reason": lost.reason, "reason_code": lost.reason_code})
         return run.plan.freed_by(lost.name)
-
-    def _stop_begun(self, run: LiveRun, lost: LiveWorker) -> None:
-        """It waits for what did not complete, and may run all the same."""
-        reason_code, reason = self._why_lost(run, lost)
-        self._claim(run, lost)
-        self.apply(run, lost, Event.STOP, reason_code=reason_code, reason=reason)
-
-    def _why_lost(self, run: LiveRun, lost: LiveWorker) -> tuple[str, str]:
-        if run.is_cancelled or run.timed_out:
-            return "stopped", run.row.cancel_reason or "workflow timed out"
-        return "upstream_failed", run.plan.why(lost.name).removeprefix("cancelled: ")
 
     # --- services
 
