@@ -61,12 +61,14 @@ def test_lines_of_both_streams_come_in_order_with_their_times(server: Server) ->
 
 def _talked_in_order(server: Server, client: Client) -> str:
     """The workflow whose lines are so. Nobody can know the order of what was written while the daemon stood still."""
-    for name in ("talk", "again", "at-last"):
+    best = 0
+    for name in (f"talk-{number}" for number in range(8)):
         started(server, name, command=script(server, "talk", TALK))
         assert server.ended(name) == "completed"
         with suppress(AssertionError):  # the entry for what was written last follows the end by a moment
-            return str(eventually(lambda name=name: _order(client, name) >= 190 and name, 5.0))  # type: ignore[misc]
-    raise AssertionError(f"{_order(client, name)} of 200")
+            return str(eventually(lambda name=name: _order(client, name) >= 190 and name, 2.0))  # type: ignore[misc]
+        best = max(best, _order(client, name))
+    raise AssertionError(f"{best} of 200 at best")
 
 
 def _order(client: Client, name: str) -> int:
