@@ -217,6 +217,24 @@ while not os.path.exists("go"):
     assert (record["left"], record["escalated"]) == (1, False)
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_what_was_being_stopped_when_its_keeper_died_was_stopped(data: Client, has_ended: bool) -> None:
+    """However it ends: the dead keeper may have told it to, so that nothing follows from an exit with 0."""
+    data.start()
+    uid, pid = _orphaned(data, ["/bin/sh", "-c", "echo up; while [ ! -e go ]; do sleep 0.01; done"])
+    if has_ended:
+        _go(data)
+        until(lambda: not is_alive(pid), "its end")
+    follower = data.order(["true"], after=[uid])
+    data.send(type="adopt", workers=[data.adoption(uid, stopping=True, status=0 if has_ended else None)])
+    _go(data)
+    record = data.wait_record("ended", uid)
+    assert record["cause"] == "stopped"
+    data.send(type="stop", uid=follower, request=3)
+    data.wait_message("gone", uid=follower)
+    assert follower not in {each["uid"] for each in data.journal()}
+
+
 def test_a_time_limit_counts_from_the_start_across_keepers(data: Client) -> None:
     data.start()
     uid, _ = _orphaned(data, WAIT)

@@ -189,6 +189,14 @@ def test_a_keeper_that_dies_takes_its_orders_ahead_along(tmp_path: Path) -> None
     assert ahead_of(world) == {"b", "c"}
 
 
+def test_the_next_keeper_is_told_what_was_being_stopped(tmp_path: Path) -> None:
+    """The dead one may have told it to end: an exit with 0 is no good end then."""
+    world = World(tmp_path, "a -> c; b").play("run; start a; start b; stop a; kill keeper")
+    world.supervisor.lose_keeper("killed")
+    world.settle()
+    assert [(adopted["tag"][1], adopted["stopping"]) for adopted in world.keeper.adopted] == [(0, True), (2, False)]
+
+
 def test_what_a_dead_keeper_began_by_itself_is_looked_for_and_not_begun_again(tmp_path: Path) -> None:
     """Its start is not in the journal, the end before it is."""
     world = World(tmp_path, "a -> b; b -> c").play("run; start a; deaf; exit a 0; start b; kill keeper")

@@ -554,6 +554,8 @@ def _from_entry(entry: dict) -> Worker:
     takes_slot = bool(entry.get("takes_slot", True))
     worker = Worker(entry["uid"], identity(entry), entry.get("group", ""), takes_slot, stop)
     worker.adopted = True
+    if entry.get("stopping"):  # it may have been told to end by a keeper that is dead
+        worker.cause = "stopped"
     worker.stdout, worker.stderr = entry.get("stdout") or "", entry.get("stderr") or ""
     worker.started_at = int(entry.get("started_at") or 0)
     return worker

@@ -309,6 +309,7 @@ class Recovery:
             "started_at": row.started_at if row else None,
             "timeout_seconds": live.worker.timeout_seconds,
             "stop": orders.stop_settings(live.worker),
+            "stopping": live.state in STOPPED_STATES,
             "status": self._status(row) if row else None,
             "memory_max_bytes": live.worker.limits.memory_max_bytes if live.worker.limits else None,
         }
