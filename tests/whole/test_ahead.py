@@ -26,7 +26,7 @@ def lines(witness: Path) -> list[str]:
 
 def test_a_chain_goes_on_without_a_server_and_is_known_to_the_next(tmp_path: Path) -> None:
     witness, server = tmp_path / "witness", Server(tmp_path).start()
-    server.run("chain", chain(witness, 40, "sleep 0.05"))
+    server.run("chain", chain(witness, 40, "sleep 0.1"))
     eventually(lambda: len(lines(witness)) >= 2)
     server.kill()
     before = len(lines(witness))
@@ -46,7 +46,9 @@ def test_a_chain_whose_keepers_are_killed_begins_each_worker_once(tmp_path: Path
     witness, server = tmp_path / "witness", Server(tmp_path).start()
     server.run("chain", chain(witness, 60, "sleep 0.03"))
     for number in range(1, 4):
-        eventually(lambda number=number: len(lines(witness)) >= 12 * number)
+        eventually(lambda most=12 * number: len(lines(witness)) >= most or server.status("chain") != "running")
+        if server.status("chain") != "running":
+            break
         (keeper,) = eventually(server.keeper_pids)
         if kind == "both":
             server.kill()
@@ -55,8 +57,6 @@ def test_a_chain_whose_keepers_are_killed_begins_each_worker_once(tmp_path: Path
             server.start()
         eventually(lambda keeper=keeper: [pid for pid in server.keeper_pids() if pid != keeper])
         eventually(lambda: server.request("GET", "/readyz").status == 200)
-        if server.status("chain") != "running":
-            break
     status = server.ended("chain")
     assert lines(witness) == [f"w{number}" for number in range(len(lines(witness)))], "each once, and in order"
     if status == "completed":
