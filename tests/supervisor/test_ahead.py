@@ -139,8 +139,9 @@ def test_a_stop_that_a_dead_daemon_never_sent_ends_what_runs_by_then(
     world.play("exit a 0; " + rest)
     assert " ".join(world.statuses().values()) == ends_as
     rests(world)
-    begun = {attempt.worker for attempt in world.queries.attempts(1)}
-    assert begun == {"a"} | {name for name in "bc" if f"start {name}" in rest}, "they are in the history"
+    begun = {attempt.worker: attempt.status for attempt in world.queries.attempts(1)}
+    assert begun["a"] == "completed"
+    assert set(begun) == {"a"} | {name for name in "bc" if f"start {name}" in rest}, "they are in the history"
 
 
 def test_a_retry_takes_along_what_was_ordered_after_the_attempt_before(tmp_path: Path) -> None:
