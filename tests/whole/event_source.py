@@ -37,13 +37,15 @@ class EventSource:
         """One connection, to its end or to the cut: the events that were dispatched on it."""
         try:
             connection = socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # it is being killed, or is dead
             return
         with connection:
             header = f"Last-Event-ID: {self.last_id}\r\n" if self.last_id else ""
-            connection.sendall(
-                f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{header}\r\n".encode()
-            )
+            request = f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{header}\r\n"
+            try:
+                connection.sendall(request.encode())
+            except (BrokenPipeError, ConnectionResetError):
+                return
             received = self._received(connection)
             head = b""
             while b"\r\n\r\n" not in head:
